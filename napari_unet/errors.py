@@ -1,0 +1,47 @@
+"""What can go wrong, in words for the person in front of the screen.
+
+Every message says what was found, what was expected and what to do. None of these derives from
+``RuntimeError``: Qt generator workers swallow those, and torch's out-of-memory error is one.
+"""
+
+from __future__ import annotations
+
+
+class NapariUnetError(Exception):
+    """Anything that the user can understand and act on."""
+
+
+class AxesError(NapariUnetError):
+    """An axes string that does not describe the array."""
+
+
+class ImageError(NapariUnetError):
+    """An image that cannot be read or used."""
+
+
+class ChannelError(ImageError):
+    """The channels of the image do not fit what the model expects."""
+
+
+class LabelsError(NapariUnetError):
+    """Labels or a reviewed region that cannot be trained on, measured or exported."""
+
+
+class ModelError(NapariUnetError):
+    """A model, weights file or network description that cannot be used."""
+
+
+class DeviceError(NapariUnetError):
+    """The requested device does not exist or has too little memory."""
+
+
+class ExportError(NapariUnetError):
+    """A file that could not be written; whatever stood in its place is unchanged."""
+
+
+class JobError(NapariUnetError):
+    """The background process ended before its job did."""
+
+
+class Cancelled(Exception):  # noqa: N818  # not an error: the user asked for it
+    """Thrown into a running generator at its next event; a fit answers with its best so far."""

@@ -1,0 +1,86 @@
+"""What long work tells while it runs.
+
+Long work in the compute rooms is a generator: it yields these frozen values and returns its
+result. Whoever drives it (``jobs`` in a child process, the command line, or `finish`) decides
+what to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``done`` of ``total`` units of a named stage, such as "Finding objects"."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TileDone:
+    """A tile has been written.
+
+    Attributes
+    ----------
+    done, total : int
+        Tiles written so far, and in all.
+    region : tuple of (start, stop)
+        Its write region in T, Z, Y and X, in pixels of the image that was given.
+    """
+
+    done: int
+    total: int
+    region: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One optimizer step."""
+
+    step: int
+    loss: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationDone:
+    """The current network was scored on the held-out corrections; higher is better."""
+
+    step: int
+    score: float
+    best_score: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One sentence that the user should read."""
+
+    text: str
+
+
+Event = Progress | TileDone | StepDone | ValidationDone | Notice
+
+
+def finish(work: Generator[Event, None, Result]) -> Result:
+    """Run a generator of events to its end and return its result.
+
+    >>> def count():
+    ...     yield Progress("Counting", 1, 1)
+    ...     return 3
+    >>> finish(count())
+    3
+    """
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result

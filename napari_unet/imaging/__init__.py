@@ -1,0 +1,1 @@
+"""Images as lazily read regions, and the normalization that training and inference share."""

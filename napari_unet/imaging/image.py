@@ -1,0 +1,150 @@
+"""An image of any kind, read region by region in one canonical order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_unet.axes import PixelSize, check_axes, sizes, without
+from napari_unet.errors import ChannelError, ImageError
+
+
+class ArrayLike(Protocol):
+    """What numpy, Zarr, Dask and memory-mapped arrays have in common."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def dtype(self) -> Any: ...  # noqa: ANN401, D102
+    def __getitem__(self, key: Any, /) -> Any: ...  # noqa: ANN401, D105
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Pixels, their axes and their physical size; the pixels may still be on disk.
+
+    Attributes
+    ----------
+    array : numpy, Zarr, Dask or memory-mapped array
+        Sliced only where it is read.
+    axes : str
+        One letter a dimension, such as "TZCYX" or "YXC".
+    pixel_size : PixelSize
+        In µm.
+    name : str
+        For messages and file names.
+    """
+
+    array: ArrayLike
+    axes: str
+    pixel_size: PixelSize = field(default_factory=PixelSize)
+    name: str = "image"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size along T, C, Z, Y and X; 1 where the array has no such axis."""
+        return sizes(self.array.shape, self.axes)
+
+    @property
+    def label_axes(self) -> str:
+        """The axes of a label image of this image: its own without C, in its own order."""
+        return without(self.axes, "C")
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of a label image of this image."""
+        size = self.sizes
+        return tuple(size[axis] for axis in self.label_axes)
+
+    def read(
+        self, t: int, z: slice, y: slice, x: slice, channels: Sequence[int] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read a region of one time point.
+
+        Parameters
+        ----------
+        t : int
+            Time point.
+        z, y, x : slice
+            With start and stop inside the image.
+        channels : sequence of int, optional
+            Which channels, in which order; all of them by default.
+
+        Returns
+        -------
+        (C, Z, Y, X) array
+            In the image's own dtype.
+        """
+        wanted = {"T": slice(t, t + 1), "C": slice(None), "Z": z, "Y": y, "X": x}
+        block = np.asarray(self.array[tuple(wanted[axis] for axis in self.axes)])
+        block = to_canonical(block, self.axes)[0]
+        return block if channels is None else block[list(channels)]
+
+
+def open_image(
+    array: ArrayLike, axes: str | None = None, pixel_size: PixelSize | None = None, name: str = "image"
+) -> Image:
+    """Check an array and wrap it.
+
+    Raises
+    ------
+    AxesError
+        If `axes` do not describe the array.
+    ImageError
+        If it holds no pixels, or pixels that are no numbers.
+    """
+    checked = check_axes(axes, len(array.shape))
+    if 0 in array.shape:
+        raise ImageError(f'"{name}" has the shape {tuple(array.shape)} and so no pixels. Choose another image.')
+    if np.dtype(array.dtype).kind not in "buif":
+        raise ImageError(
+            f'"{name}" holds values of type {array.dtype}; only integer, float and boolean images can be segmented.'
+        )
+    return Image(array, checked, pixel_size or PixelSize(), name)
+
+
+def to_canonical(array: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
+    """View an array as (T, C, Z, Y, X), with size 1 where it has no such axis.
+
+    >>> to_canonical(np.zeros((4, 5, 3)), "YXC").shape
+    (1, 3, 1, 4, 5)
+    """
+    order = [axes.index(axis) for axis in "TCZYX" if axis in axes]
+    array = array.transpose(order)
+    missing = [i for i, axis in enumerate("TCZYX") if axis not in axes]
+    return np.expand_dims(array, missing) if missing else array
+
+
+def from_canonical(array: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
+    """Undo `to_canonical`: view a (T, C, Z, Y, X) array with the given axes.
+
+    >>> from_canonical(np.zeros((1, 3, 1, 4, 5)), "YXC").shape
+    (4, 5, 3)
+    """
+    dropped = tuple(i for i, axis in enumerate("TCZYX") if axis not in axes)
+    array = array.squeeze(dropped)
+    kept = [axis for axis in "TCZYX" if axis in axes]
+    return array.transpose([kept.index(axis) for axis in axes])
+
+
+def check_channels(image: Image, channels: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the channels to read, by default all.
+
+    Raises
+    ------
+    ChannelError
+        If the image has no such channel.
+    """
+    count = image.sizes["C"]
+    chosen = tuple(range(count)) if channels is None else tuple(int(c) for c in channels)
+    wrong = [c for c in chosen if not 0 <= c < count]
+    if wrong or not chosen:
+        raise ChannelError(
+            f'"{image.name}" has {count} channel{"s" if count > 1 else ""}, numbered from 0 to {count - 1}, '
+            f"and {list(chosen)} was asked for. Choose among those."
+        )
+    return chosen

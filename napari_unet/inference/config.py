@@ -1,0 +1,40 @@
+"""How a network is run over an image."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from napari_unet.networks.spec import Config
+
+
+class InferenceConfig(Config):
+    """Settings of a prediction.
+
+    Attributes
+    ----------
+    axes : str, optional
+        Of the image; None means YX or ZYX.
+    channels : tuple of int, optional
+        Which channels of the image feed the model, in its order; None means all of them.
+    diameter_px : float, optional
+        Diameter of the objects in this image, in pixels. The image is rescaled so that they get
+        the size that the model was trained on; None leaves it as it is.
+    tile : int, optional
+        Side of the write region of a tile in pixels; None chooses.
+    batch : int, optional
+        Tiles run at once; None chooses.
+    device : str
+        "auto", "cpu", "mps", "cuda" or "cuda:N".
+    precision : "auto" | "float32" | "float16"
+        Of the network's arithmetic; "auto" is float16 on CUDA and float32 elsewhere.
+    """
+
+    axes: str | None = None
+    channels: tuple[int, ...] | None = None
+    diameter_px: float | None = Field(default=None, gt=0)
+    tile: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
+    device: str = "auto"
+    precision: Literal["auto", "float32", "float16"] = "auto"

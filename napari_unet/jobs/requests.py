@@ -1,0 +1,181 @@
+"""What the viewer asks of the background process, and what comes back. JSON, never pickle.
+
+Pixels do not travel in requests: an `ArrayRef` names the file that they live in, which both
+processes map into memory.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_unet.inference.config import InferenceConfig
+from napari_unet.networks.spec import Config
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.training.config import FineTuneConfig
+from napari_unet.weights.spec import ModelSpec
+
+Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+class ArrayRef(Config):
+    """An array in a file.
+
+    Attributes
+    ----------
+    path : str
+        Raw C-ordered values, or a Zarr store.
+    kind : "raw" | "zarr"
+    dtype : str
+        numpy name, byte order included.
+    shape : tuple of int
+    offset : int
+        Bytes before the first value of a raw file.
+    component : str
+        Path of the array inside a Zarr store.
+    """
+
+    path: str
+    kind: Literal["raw", "zarr"] = "raw"
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int = 0
+    component: str = ""
+
+
+class ImageRef(Config):
+    """An image in a file; `pixel_size_um` is Z, Y, X."""
+
+    array: ArrayRef
+    axes: str
+    pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
+    name: str = "image"
+
+
+class ModelRef(Config):
+    """A bundled name or a file (`source`), or a new network with random weights (`untrained`)."""
+
+    source: str | None = None
+    untrained: ModelSpec | None = None
+
+
+class SegmentRequest(Config):
+    """Run the network and find objects.
+
+    Attributes
+    ----------
+    region : (start, stop) along T, Z, Y, X, optional
+        Only this window; `probabilities` and `labels` then have its size.
+    probabilities : ArrayRef
+        float32 (K, T, Z, Y, X), written tile by tile; kept so that objects can be found again.
+    labels : ArrayRef
+        uint32 (T, Z, Y, X), written at the end.
+    """
+
+    kind: Literal["segment"] = "segment"
+    model: ModelRef
+    image: ImageRef
+    inference: InferenceConfig = InferenceConfig()
+    objects: ObjectOptions = ObjectOptions()
+    region: Region | None = None
+    probabilities: ArrayRef
+    labels: ArrayRef
+
+
+class ObjectsRequest(Config):
+    """Find objects again in probabilities that are already there, with other settings."""
+
+    kind: Literal["objects"] = "objects"
+    spec: ModelSpec
+    objects: ObjectOptions
+    probabilities: ArrayRef
+    labels: ArrayRef
+
+
+class MergeRequest(Config):
+    """Put a new prediction under what the user has reviewed.
+
+    All arrays are (T, Z, Y, X): `predicted` and `correction` uint32, `reviewed` bool as uint8,
+    `merged` uint32 is written.
+    """
+
+    kind: Literal["merge"] = "merge"
+    meaning: Literal["instances", "semantic"] = "instances"
+    predicted: ArrayRef
+    correction: ArrayRef
+    reviewed: ArrayRef
+    merged: ArrayRef
+
+
+class PairRef(Config):
+    """An image, its corrected labels and the reviewed region, both (T, Z, Y, X)."""
+
+    image: ImageRef
+    labels: ArrayRef
+    reviewed: ArrayRef
+
+
+class FinetuneRequest(Config):
+    """Fine-tune; the candidate model is written to `candidate`."""
+
+    kind: Literal["finetune"] = "finetune"
+    model: ModelRef
+    pairs: tuple[PairRef, ...]
+    channels: tuple[int, ...] | None = None
+    config: FineTuneConfig = FineTuneConfig()
+    candidate: str
+
+
+Request = Annotated[
+    SegmentRequest | ObjectsRequest | MergeRequest | FinetuneRequest, Field(discriminator="kind")
+]
+
+
+class Device(Config):
+    """A device that the background process found; `name` is what `InferenceConfig.device` takes."""
+
+    name: str
+    title: str
+    free_bytes: int | None = None
+
+
+class SegmentResult(Config):
+    """What a segmentation or a new search for objects found."""
+
+    kind: Literal["segment"] = "segment"
+    objects: int
+    seconds: float
+    device: str = ""
+    tile: int = 0
+    halo: int = 0
+    exact: bool = True
+
+
+class MergeResult(Config):
+    """How many objects were kept because they touch reviewed pixels, and how many are new."""
+
+    kind: Literal["merge"] = "merge"
+    kept: int
+    new: int
+
+
+class FinetuneResult(Config):
+    """What a fine-tuning ended with.
+
+    `accepted` is True, False, or None where there were too few labels to judge; scores are on the
+    held-out corrections; `sentence` tells it to the user.
+    """
+
+    kind: Literal["finetune"] = "finetune"
+    accepted: bool | None
+    old_score: float | None
+    new_score: float | None
+    held_out_px: int
+    steps: int
+    seconds: float
+    candidate: str
+    sentence: str
+
+
+JobResult = Annotated[SegmentResult | MergeResult | FinetuneResult, Field(discriminator="kind")]

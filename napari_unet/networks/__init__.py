@@ -1,0 +1,1 @@
+"""U-Nets: their descriptions, their building blocks, and how far each of them sees."""

@@ -1,0 +1,1 @@
+"""From a probability map to labels, and labels kept when predicting again."""

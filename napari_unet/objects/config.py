@@ -1,0 +1,34 @@
+"""How probabilities become labels."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from napari_unet.networks.spec import Config
+
+
+class ObjectOptions(Config):
+    """Settings that can be changed without running the network again.
+
+    Attributes
+    ----------
+    threshold : float
+        A pixel is foreground where its probability of not being background exceeds this.
+    seed_threshold : float
+        Connected pixels whose probability of being interior exceeds this seed one object.
+    min_size_px : int
+        Smaller objects are dropped; pixels in 2D (per slice), voxels in 3D.
+    fill_holes : bool
+        Fill background that an object encloses.
+    join_z : bool
+        With a 2D model on a stack: join objects of neighbouring slices that overlap.
+    join_iou : float
+        How much they must overlap: intersection over union.
+    """
+
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    seed_threshold: float = Field(default=0.5, gt=0, lt=1)
+    min_size_px: int = Field(default=20, ge=0)
+    fill_holes: bool = True
+    join_z: bool = True
+    join_iou: float = Field(default=0.25, gt=0, le=1)

@@ -1,0 +1,37 @@
+"""How a model is fine-tuned."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from napari_unet.networks.spec import Config
+
+
+class FineTuneConfig(Config):
+    """Settings of a fine-tuning.
+
+    Attributes
+    ----------
+    seconds : float
+        Wall-clock budget, validation and gate included.
+    device : str
+        "auto", "cpu", "mps", "cuda" or "cuda:N".
+    seed : int
+        Of every random choice.
+    classes : tuple of str, optional
+        Give the model a new semantic head with these classes, the first being the background.
+    patch_px : int
+        Side of a training patch.
+    batch : int
+        Patches a step.
+    learning_rate : float
+        Of the decoder and encoder; the head learns three times as fast.
+    """
+
+    seconds: float = Field(default=120, gt=0)
+    device: str = "auto"
+    seed: int = 0
+    classes: tuple[str, ...] | None = None
+    patch_px: int = Field(default=128, ge=16)
+    batch: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)

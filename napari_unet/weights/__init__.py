@@ -1,0 +1,1 @@
+"""Models: the file they live in, and those that come with the package."""

@@ -1,0 +1,87 @@
+"""The description of a model: everything but the weights. Importing it does not import torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from napari_unet.imaging.config import Normalization
+from napari_unet.networks.spec import Config, NetworkSpec
+from napari_unet.objects.config import ObjectOptions
+
+Activation = Literal["none", "sigmoid", "softmax"]
+Meaning = Literal["instances", "semantic"]
+
+INSTANCE_CLASSES = ("background", "interior", "border")
+
+
+class Provenance(Config):
+    """Where a model comes from."""
+
+    trained_on: str = ""
+    source: str = ""
+    license: str = ""
+    created: str = ""
+    parent_sha256: str = ""
+    version: str = ""
+    notes: str = ""
+
+
+class ModelSpec(Config):
+    """What a model expects and gives.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    network : NetworkSpec
+        How to build the network.
+    dims : 2 | 3
+        Whether it sees planes or volumes.
+    classes : tuple of str
+        One name an output channel; the first is the background (but see `activation`).
+    meaning : "instances" | "semantic"
+        "instances": background, interior and border, to be turned into objects by a seeded
+        watershed. "semantic": one label a class.
+    activation : "none" | "sigmoid" | "softmax"
+        From logits to probabilities. With "sigmoid" there is no background channel.
+    normalization : Normalization
+        From pixel values to network input.
+    objects : ObjectOptions
+        Defaults for turning probabilities into labels.
+    channel_names : tuple of str
+        What the input channels are, if known.
+    pixel_size_um : float, optional
+        Size of a pixel in the plane that it was trained at.
+    diameter_px : float, optional
+        Typical diameter of the objects that it was trained on.
+    """
+
+    name: str
+    network: NetworkSpec
+    dims: Literal[2, 3] = 2
+    classes: tuple[str, ...] = INSTANCE_CLASSES
+    meaning: Meaning = "instances"
+    activation: Activation = "softmax"
+    normalization: Normalization = Normalization()
+    objects: ObjectOptions = ObjectOptions()
+    channel_names: tuple[str, ...] = ()
+    pixel_size_um: float | None = Field(default=None, gt=0)
+    diameter_px: float | None = Field(default=None, gt=0)
+    provenance: Provenance = Provenance()
+
+    @model_validator(mode="after")
+    def _classes_are_outputs(self) -> ModelSpec:
+        if len(self.classes) != self.network.out_channels:
+            message = f"{len(self.classes)} class names for {self.network.out_channels} output channels"
+            raise ValueError(message)
+        if self.meaning == "instances" and self.classes != INSTANCE_CLASSES:
+            message = f"instances need the classes {INSTANCE_CLASSES}, not {self.classes}"
+            raise ValueError(message)
+        return self
+
+    @property
+    def foreground_classes(self) -> tuple[str, ...]:
+        """The classes that are not background."""
+        return self.classes if self.activation == "sigmoid" else self.classes[1:]

@@ -20,7 +20,7 @@ class ArrayLike(Protocol):
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
     def dtype(self) -> Any: ...  # noqa: ANN401, D102
-    def __getitem__(self, key: Any, /) -> Any: ...  # noqa: ANN401, D105
+    def __getitem__(self, key: Any, /) -> Any: ...  # noqa: ANN401
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,7 @@ class Image:
         size = self.sizes
         return tuple(size[axis] for axis in self.label_axes)
 
-    def read(
-        self, t: int, z: slice, y: slice, x: slice, channels: Sequence[int] | None = None
-    ) -> npt.NDArray[Any]:
+    def read(self, t: int, z: slice, y: slice, x: slice, channels: Sequence[int] | None = None) -> npt.NDArray[Any]:
         """Read a region of one time point.
 
         Parameters

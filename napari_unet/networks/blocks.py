@@ -89,7 +89,10 @@ class Up(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, options: UNetOptions) -> None:
         super().__init__()
-        self.mode = {"nearest": "nearest", "linear": "bilinear" if options.dims == 2 else "trilinear"}.get(options.up)
+        self.mode = {
+            "nearest": "nearest",
+            "linear": "bilinear" if options.dims == 2 else "trilinear",
+        }.get(options.up)
         if options.up == "transpose":
             self.conv: nn.Module = TRANSPOSED[options.dims](in_channels, out_channels, kernel_size=2, stride=2)
         else:

@@ -80,7 +80,11 @@ def _linearize(module: nn.Module) -> nn.Module:
         if isinstance(child, _LINEARIZED):
             setattr(module, name, nn.Identity())
         elif isinstance(child, (nn.MaxPool2d, nn.MaxPool3d)):
-            setattr(module, name, AVERAGE_POOL[2 if isinstance(child, nn.MaxPool2d) else 3](child.kernel_size))
+            setattr(
+                module,
+                name,
+                AVERAGE_POOL[2 if isinstance(child, nn.MaxPool2d) else 3](child.kernel_size),
+            )
         else:
             _linearize(child)
     for parameter in module.parameters(recurse=False):

@@ -40,7 +40,9 @@ VARIANTS: dict[str, Variant] = {
     "unet": Variant("U-Net for planes, 32 to 512 channels, batch normalization", "unet"),
     "unet-small": Variant("U-Net for planes, 16 to 256 channels, quick on a laptop", "unet", {"width": 16}),
     "unet-3d": Variant(
-        "U-Net for volumes, 16 to 128 channels, batch normalization", "unet", {"dims": 3, "depth": 3, "width": 16}
+        "U-Net for volumes, 16 to 128 channels, batch normalization",
+        "unet",
+        {"dims": 3, "depth": 3, "width": 16},
     ),
 }
 

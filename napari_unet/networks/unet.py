@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from napari_unet.networks.blocks import CONV, DROPOUT, ConvBlock, DecoderLevel, make_down, pad_to_multiple
+from napari_unet.networks.blocks import (
+    CONV,
+    DROPOUT,
+    ConvBlock,
+    DecoderLevel,
+    make_down,
+    pad_to_multiple,
+)
 from napari_unet.networks.options import UNetOptions
 
 
@@ -47,11 +54,13 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList(make_down(width, options) for width in widths[:-1])
         self.dropout = DROPOUT[options.dims](options.dropout) if options.dropout else nn.Identity()
         self.decoder = nn.ModuleList(
-            DecoderLevel(below, here, options)
-            for below, here in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            DecoderLevel(below, here, options) for below, here in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.head = CONV[options.dims](
-            widths[0], out_channels, kernel_size=options.head_kernel, padding=options.head_kernel // 2
+            widths[0],
+            out_channels,
+            kernel_size=options.head_kernel,
+            padding=options.head_kernel // 2,
         )
         self.apply(_init_weights)
 
@@ -71,7 +80,9 @@ class UNet(nn.Module):
         for block in self.decoder:
             x = block(x, skips.pop())
         logits: Tensor = self.head(x)
-        return logits[(..., *(slice(0, n) for n in size))]
+        for axis, n in enumerate(size, start=2):
+            logits = logits.narrow(axis, 0, n)
+        return logits
 
 
 def _init_weights(module: nn.Module) -> None:

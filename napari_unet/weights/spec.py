@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from napari_unet.errors import ModelError
 from napari_unet.imaging.config import Normalization
+from napari_unet.networks.registry import resolve_options
 from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
 
@@ -85,3 +87,41 @@ class ModelSpec(Config):
     def foreground_classes(self) -> tuple[str, ...]:
         """The classes that are not background."""
         return self.classes if self.activation == "sigmoid" else self.classes[1:]
+
+
+def untrained_spec(
+    variant: str,
+    in_channels: int = 1,
+    classes: tuple[str, ...] = INSTANCE_CLASSES,
+    **options: Any,  # noqa: ANN401
+) -> ModelSpec:
+    """Describe a model with random weights.
+
+    Parameters
+    ----------
+    variant : str
+        One of `napari_unet.variants`.
+    in_channels : int
+        Channels of the image.
+    classes : tuple of str
+        The default, background, interior and border, finds objects; any other names are semantic
+        classes, the first being the background.
+    **options
+        Of the variant.
+
+    Raises
+    ------
+    ModelError
+        If the variant or an option does not exist, or there are fewer than two classes.
+    """
+    if len(classes) < 2:
+        raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
+    network = NetworkSpec(variant=variant, in_channels=in_channels, out_channels=len(classes), options=options)
+    dims = resolve_options(network).dims
+    return ModelSpec(
+        name=f"untrained {variant}",
+        network=network,
+        dims=dims,
+        classes=tuple(classes),
+        meaning="instances" if tuple(classes) == INSTANCE_CLASSES else "semantic",
+    )

@@ -1,0 +1,77 @@
+"""U-Nets in napari: predict, correct, fine-tune, predict better.
+
+Everything that scripts and notebooks rely on is here. Importing the package loads neither torch
+nor Qt nor napari; each name brings what it needs when it is first used.
+
+    import napari_unet as nu
+
+    model = nu.load_model("nuclei")
+    labels = nu.segment(model, image)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_unet.axes import PixelSize
+    from napari_unet.errors import NapariUnetError
+    from napari_unet.export.tiff import save_masks
+    from napari_unet.imaging.reading import read_image
+    from napari_unet.inference.pipeline import predict
+    from napari_unet.inference.segmentation import segment
+    from napari_unet.networks.registry import build_network, variants
+    from napari_unet.training.fit import FineTuneResult, finetune
+    from napari_unet.weights.loading import load_model
+    from napari_unet.weights.model import Model, new_model
+
+try:
+    __version__ = version("napari-unet")
+except PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0+unknown"
+
+_HOMES = {
+    "FineTuneResult": "training.fit",
+    "Model": "weights.model",
+    "NapariUnetError": "errors",
+    "PixelSize": "axes",
+    "build_network": "networks.registry",
+    "finetune": "training.fit",
+    "load_model": "weights.loading",
+    "new_model": "weights.model",
+    "predict": "inference.pipeline",
+    "read_image": "imaging.reading",
+    "save_masks": "export.tiff",
+    "segment": "inference.segmentation",
+    "variants": "networks.registry",
+}
+
+__all__ = [
+    "FineTuneResult",
+    "Model",
+    "NapariUnetError",
+    "PixelSize",
+    "__version__",
+    "build_network",
+    "finetune",
+    "load_model",
+    "new_model",
+    "predict",
+    "read_image",
+    "save_masks",
+    "segment",
+    "variants",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

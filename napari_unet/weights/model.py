@@ -1,0 +1,93 @@
+"""A model: a network, what it expects and what its output means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_unet.networks.registry import build
+from napari_unet.networks.unet import UNet
+from napari_unet.weights.file import save_tensors, weights_sha256
+from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, ModelSpec, untrained_spec
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its description.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        Gives logits.
+    spec : ModelSpec
+        What it expects, what its output means, where it comes from.
+    trained : bool
+        False as long as its weights are random.
+    """
+
+    network: UNet
+    spec: ModelSpec
+    trained: bool = True
+
+    @property
+    def activation(self) -> Activation:
+        """What turns its logits into probabilities."""
+        return self.spec.activation
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of the weights."""
+        return weights_sha256(self.network.state_dict())
+
+    def with_spec(self, **changes: Any) -> Model:  # noqa: ANN401
+        """Return the same network with parts of its description changed."""
+        return replace(self, spec=self.spec.model_copy(update=changes))
+
+    def save(self, path: str | Path) -> Path:
+        """Write network and description to one ``.safetensors`` file.
+
+        The file is written beside `path`, read back, compared and then put in its place.
+
+        Raises
+        ------
+        ExportError
+            If it cannot be written; what stood there before is unchanged.
+        """
+        return save_tensors(Path(path), self.network.state_dict(), self.spec)
+
+
+def new_model(
+    variant: str,
+    in_channels: int = 1,
+    classes: tuple[str, ...] = INSTANCE_CLASSES,
+    **options: Any,  # noqa: ANN401
+) -> Model:
+    """Make a model with random weights.
+
+    Parameters
+    ----------
+    variant : str
+        One of `napari_unet.variants`.
+    in_channels : int
+        Channels of the image.
+    classes : tuple of str
+        The default finds objects; other names are semantic classes, the first being the background.
+    **options
+        Of the variant.
+
+    Raises
+    ------
+    ModelError
+        If the variant or an option does not exist.
+    """
+    return model_from_spec(untrained_spec(variant, in_channels, classes, **options))
+
+
+def model_from_spec(spec: ModelSpec, seed: int = 0) -> Model:
+    """Make the model that `spec` describes, with random weights that depend on `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Model(build(spec.network), spec, trained=False)

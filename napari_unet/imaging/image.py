@@ -79,8 +79,8 @@ class Image:
         """
         wanted = {"T": slice(t, t + 1), "C": slice(None), "Z": z, "Y": y, "X": x}
         block = np.asarray(self.array[tuple(wanted[axis] for axis in self.axes)])
-        block = to_canonical(block, self.axes)[0]
-        return block if channels is None else block[list(channels)]
+        planes: npt.NDArray[Any] = to_canonical(block, self.axes)[0]
+        return planes if channels is None else planes[list(channels)]
 
 
 def open_image(

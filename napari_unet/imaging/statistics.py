@@ -157,5 +157,5 @@ def _sample_regions(size: dict[str, int]) -> Iterator[tuple[slice, slice, slice]
 
 
 def _spread(size: int, side: int, count: int) -> list[int]:
-    """Starts of `count` windows of `side`, evenly spread over `size`."""
+    """Find the starts of `count` windows of `side`, evenly spread over `size`."""
     return sorted({int(start) for start in np.linspace(0, max(0, size - side), count)})

@@ -100,12 +100,9 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, in, *size) to (N, out, *2 size)."""
-        if self.mode is not None:
-            # A 1-pixel convolution commutes with interpolation and is cheaper before it.
-            x = F.interpolate(self.conv(x), scale_factor=2, mode=self.mode)
-        else:
-            x = self.conv(x)
-        return x
+        # A 1-pixel convolution commutes with interpolation and is cheaper before it.
+        x = self.conv(x)
+        return x if self.mode is None else F.interpolate(x, scale_factor=2, mode=self.mode)
 
 
 class DecoderLevel(nn.Module):

@@ -71,7 +71,8 @@ def _radius(probe: nn.Module, network: UNet, side: int) -> int | None:
     first, last = int(seen.min()), int(seen.max())
     if first == 0 or last == side - 1:
         return None
-    return max(start - first, last - (start + network.stride - 1), 0)
+    radius: int = max(start - first, last - (start + network.stride - 1), 0)
+    return radius
 
 
 def _linearize(module: nn.Module) -> nn.Module:
@@ -80,11 +81,7 @@ def _linearize(module: nn.Module) -> nn.Module:
         if isinstance(child, _LINEARIZED):
             setattr(module, name, nn.Identity())
         elif isinstance(child, (nn.MaxPool2d, nn.MaxPool3d)):
-            setattr(
-                module,
-                name,
-                AVERAGE_POOL[2 if isinstance(child, nn.MaxPool2d) else 3](child.kernel_size),
-            )
+            setattr(module, name, AVERAGE_POOL[2 if isinstance(child, nn.MaxPool2d) else 3](2))
         else:
             _linearize(child)
     for parameter in module.parameters(recurse=False):

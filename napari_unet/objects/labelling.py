@@ -1,0 +1,185 @@
+"""Objects from a probability map."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+from napari_unet.events import Event, Progress
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.objects.linking import join_slices
+
+Labels = npt.NDArray[np.uint32]
+Floats = npt.NDArray[np.float32]
+
+
+class Decodable(Protocol):
+    """What must be known of a model to read its probabilities."""
+
+    @property
+    def meaning(self) -> Literal["instances", "semantic"]: ...  # noqa: D102
+    @property
+    def activation(self) -> Literal["none", "sigmoid", "softmax"]: ...  # noqa: D102
+    @property
+    def dims(self) -> Literal[2, 3]: ...  # noqa: D102
+
+
+def label_events(
+    probabilities: npt.NDArray[np.float32],
+    spec: Decodable,
+    options: ObjectOptions,
+    out: Labels | None = None,
+) -> Generator[Event, None, tuple[Labels, int]]:
+    """Turn probabilities into labels.
+
+    A 2D model is read slice by slice, and its objects are then joined across Z (`options.join_z`);
+    a 3D model is read volume by volume. Instance ids are unique over all time points.
+
+    Parameters
+    ----------
+    probabilities : (K, T, Z, Y, X) float32
+        May be memory-mapped.
+    spec : ModelSpec
+        What the K classes mean.
+    options : ObjectOptions
+        Thresholds, smallest size and so on.
+    out : (T, Z, Y, X) uint32, optional
+        Is written.
+
+    Returns
+    -------
+    labels : (T, Z, Y, X) uint32
+        Object ids, or class ids of a semantic model; 0 is background.
+    count : int
+        Objects found; of a semantic model, connected pieces.
+    """
+    _, times, depth, height, width = probabilities.shape
+    labels = np.empty((times, depth, height, width), np.uint32) if out is None else out
+    slabs = [slice(z, z + 1) for z in range(depth)] if spec.dims == 2 else [slice(0, depth)]
+    instances = spec.meaning == "instances"
+    count = 0
+    for t in range(times):
+        first_id = count
+        for k, z in enumerate(slabs):
+            block = np.asarray(probabilities[:, t, z])
+            found, pieces = decode(block[:, 0] if spec.dims == 2 else block, spec, options)
+            if instances:
+                found[found > 0] += np.uint32(count)
+            labels[t, z] = found[None] if spec.dims == 2 else found
+            count += pieces
+            yield Progress("Finding objects", t * len(slabs) + k + 1, times * len(slabs))
+        if instances and spec.dims == 2 and depth > 1 and options.join_z:
+            count = first_id + join_slices(labels[t], options.join_iou, first_id=first_id)
+    return labels, count
+
+
+def decode(block: Floats, spec: Decodable, options: ObjectOptions) -> tuple[Labels, int]:
+    """Turn the probabilities of one plane or volume, (K, [Z,] Y, X), into labels and their number."""
+    if spec.meaning == "instances":
+        labels = find_instances(block, options)
+        return labels, int(labels.max(initial=0))
+    labels = find_classes(block, options, background=spec.activation != "sigmoid")
+    return labels, int(ndi.label(labels > 0)[1])
+
+
+def find_instances(block: Floats, options: ObjectOptions) -> Labels:
+    """Find objects in background, interior and border probabilities by a seeded watershed.
+
+    Connected interior seeds an object; the seeds grow into the foreground, downhill from the
+    interior. Foreground that no seed reaches is an object of its own, so that none vanishes.
+
+    Parameters
+    ----------
+    block : (3, [Z,] Y, X) float32
+        Probabilities of background, interior and border.
+    options : ObjectOptions
+        Thresholds, smallest size, holes.
+
+    Returns
+    -------
+    ([Z,] Y, X) uint32
+        Ids from 1 without gaps.
+    """
+    from skimage.segmentation import watershed
+
+    interior = block[1]
+    foreground = (1 - block[0]) > options.threshold
+    seeds, count = ndi.label((interior > options.seed_threshold) & foreground)
+    labels: npt.NDArray[Any] = watershed(-interior, seeds, mask=foreground)
+    orphans, more = ndi.label(foreground & (labels == 0))
+    if more:
+        labels = np.where(orphans > 0, orphans + count, labels)
+    return tidy(labels, options)
+
+
+def find_classes(block: Floats, options: ObjectOptions, *, background: bool) -> Labels:
+    """Find semantic classes.
+
+    Parameters
+    ----------
+    block : (K, [Z,] Y, X) float32
+        Probabilities.
+    options : ObjectOptions
+        `threshold` decides about foreground: of the only class, or of not being background.
+    background : bool
+        Whether the first channel is the background (softmax) or not (sigmoid).
+
+    Returns
+    -------
+    ([Z,] Y, X) uint32
+        0, or the index of the class from 1.
+    """
+    classes = block[1:] if background else block
+    foreground = (1 - block[0]) if background else classes.max(axis=0)
+    labels = np.where(foreground > options.threshold, classes.argmax(axis=0) + 1, 0)
+    cleaned = np.zeros(labels.shape, np.uint32)
+    for value in range(1, len(classes) + 1):
+        pieces = tidy(ndi.label(labels == value)[0], options)
+        cleaned[(pieces > 0) & (cleaned == 0)] = value
+    return cleaned
+
+
+def tidy(labels: npt.NDArray[Any], options: ObjectOptions) -> Labels:
+    """Drop small objects, fill holes and number what is left from 1 without gaps."""
+    sizes = np.bincount(labels.ravel())
+    kept = sizes >= max(1, options.min_size_px)
+    kept[0] = False
+    numbers = np.zeros(len(sizes), np.uint32)
+    numbers[kept] = np.arange(1, int(kept.sum()) + 1, dtype=np.uint32)
+    renumbered = numbers[labels]
+    return fill_holes(renumbered) if options.fill_holes else renumbered
+
+
+def fill_holes(labels: Labels) -> Labels:
+    """Give background that one single object encloses to that object.
+
+    >>> ring = np.array([[2, 2, 2], [2, 0, 2], [2, 2, 2]], np.uint32)
+    >>> int(fill_holes(ring)[1, 1])
+    2
+    """
+    holes, count = ndi.label(labels == 0)
+    if not count:
+        return labels
+    cross = ndi.generate_binary_structure(labels.ndim, 1)
+    nothing = np.iinfo(np.uint32).max
+    largest = ndi.maximum_filter(labels, footprint=cross)
+    smallest = ndi.minimum_filter(np.where(labels == 0, nothing, labels), footprint=cross)
+    numbers = np.arange(1, count + 1)
+    highest = ndi.maximum(largest, holes, numbers).astype(np.uint32)
+    lowest = ndi.minimum(smallest, holes, numbers).astype(np.uint32)
+    owner = np.where(highest == lowest, highest, 0)
+    owner[_on_the_edge(holes, count)] = 0
+    return np.where(holes > 0, np.concatenate([[0], owner])[holes], labels).astype(np.uint32)
+
+
+def _on_the_edge(holes: npt.NDArray[Any], count: int) -> npt.NDArray[np.bool_]:
+    """Which of the holes 1 to `count` reach the edge of the image."""
+    touching = np.zeros(count + 1, dtype=bool)
+    for axis in range(holes.ndim):
+        if holes.shape[axis] > 1:
+            touching[np.unique(holes.take([0, -1], axis=axis))] = True
+    return touching[1:]

@@ -127,9 +127,7 @@ class FinetuneRequest(Config):
     candidate: str
 
 
-Request = Annotated[
-    SegmentRequest | ObjectsRequest | MergeRequest | FinetuneRequest, Field(discriminator="kind")
-]
+Request = Annotated[SegmentRequest | ObjectsRequest | MergeRequest | FinetuneRequest, Field(discriminator="kind")]
 
 
 class Device(Config):

@@ -1,0 +1,139 @@
+"""What travels between the viewer and the background process: one JSON object a line.
+
+To the child go ``{"job": 3, "request": {...}}`` and ``{"cancel": 3}``; back come a `Message` each.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, assert_never
+
+from pydantic import TypeAdapter
+
+from napari_unet.events import Event, Notice, Progress, StepDone, TileDone, ValidationDone
+from napari_unet.jobs.requests import Device, JobResult, Request
+
+_EVENTS = {
+    event.__name__: TypeAdapter[Event](event) for event in (Progress, TileDone, StepDone, ValidationDone, Notice)
+}
+_RESULT: TypeAdapter[JobResult] = TypeAdapter(JobResult)
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The background process has loaded everything and found these devices."""
+
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A job goes on."""
+
+    job: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class JobDone:
+    """A job is done; also a fine-tuning that was cancelled and answers with its best so far."""
+
+    job: int
+    result: JobResult
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """A job failed; `sentence` is for the user, `details` (may be empty) for a bug report."""
+
+    job: int
+    sentence: str
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelled:
+    """A job ended because it was cancelled, and left no result."""
+
+    job: int
+
+
+Message = Ready | JobEvent | JobDone | JobFailed | JobCancelled
+
+
+def encode(message: Message) -> bytes:
+    """Write a message as one line."""
+    match message:
+        case Ready(devices):
+            line: dict[str, Any] = {"ready": [device.model_dump() for device in devices]}
+        case JobEvent(job, event):
+            line = {"job": job, "event": {type(event).__name__: asdict(event)}}
+        case JobDone(job, result):
+            line = {"job": job, "result": result.model_dump()}
+        case JobFailed(job, sentence, details):
+            line = {"job": job, "failed": sentence, "details": details}
+        case JobCancelled(job):
+            line = {"job": job, "cancelled": True}
+        case _:
+            assert_never(message)
+    return json.dumps(line, default=_plain).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Read a line that `encode` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    match json.loads(line):
+        case {"ready": devices}:
+            return Ready(tuple(Device.model_validate(device) for device in devices))
+        case {"job": int(job), "event": dict(event)}:
+            ((name, values),) = event.items()
+            return JobEvent(job, _EVENTS[name].validate_python(values))
+        case {"job": int(job), "result": result}:
+            return JobDone(job, _RESULT.validate_python(result))
+        case {"job": int(job), "failed": sentence, "details": details}:
+            return JobFailed(job, sentence, details)
+        case {"job": int(job), "cancelled": True}:
+            return JobCancelled(job)
+        case other:
+            message = f"not a message: {other!r:.200}"
+            raise ValueError(message)
+
+
+def encode_request(job: int, request: Request) -> bytes:
+    """Write a request as one line for the background process."""
+    return json.dumps({"job": job, "request": request.model_dump(mode="json")}).encode() + b"\n"
+
+
+def encode_cancel(job: int) -> bytes:
+    """Write the wish to end a job as one line for the background process."""
+    return json.dumps({"cancel": job}).encode() + b"\n"
+
+
+def decode_order(line: bytes) -> tuple[int, Request | None]:
+    """Read a line from the viewer: a job and its request, or a job and None to cancel it.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else; pydantic's ValidationError is one.
+    """
+    match json.loads(line):
+        case {"job": int(job), "request": request}:
+            return job, _REQUEST.validate_python(request)
+        case {"cancel": int(job)}:
+            return job, None
+        case other:
+            message = f"not an order: {other!r:.200}"
+            raise ValueError(message)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Make a Python number of a numpy or torch scalar, which an event may carry."""
+    return value.item()

@@ -1,0 +1,50 @@
+"""Drive a generator of events, and end it when the user says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from napari_unet.errors import Cancelled
+from napari_unet.events import Event, Result
+
+
+def drive(
+    work: Generator[Event, None, Result],
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> Result:
+    """Run a generator to its end and return its result.
+
+    After every event `should_stop` is asked. The first time that it says yes, `Cancelled` is
+    thrown into the generator, which may answer with what it has so far, with or without further
+    events. The generator is closed in every case.
+
+    Parameters
+    ----------
+    work : generator
+        Yields events, returns a result.
+    on_event : callable
+        Is given every event.
+    should_stop : callable
+        Whether the user has cancelled.
+
+    Raises
+    ------
+    Cancelled
+        If the work was cancelled and has nothing to answer with.
+    """
+    told = False
+    try:
+        while True:
+            try:
+                if not told and should_stop():
+                    told = True
+                    event = work.throw(Cancelled())
+                else:
+                    event = next(work)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            on_event(event)
+    finally:
+        work.close()

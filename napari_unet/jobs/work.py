@@ -1,0 +1,181 @@
+"""From a request to the generator of the compute room that does the work."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Generator
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+
+from napari_unet.axes import PixelSize
+from napari_unet.errors import ModelError
+from napari_unet.events import Event, Progress
+from napari_unet.imaging.image import Image, open_image
+from napari_unet.inference.pipeline import segment_events
+from napari_unet.jobs.requests import (
+    FinetuneRequest,
+    FinetuneResult,
+    ImageRef,
+    JobResult,
+    MergeRequest,
+    MergeResult,
+    ModelRef,
+    ObjectsRequest,
+    PairRef,
+    Request,
+    SegmentRequest,
+    SegmentResult,
+)
+from napari_unet.jobs.scratch import open_array
+from napari_unet.objects.labelling import label_events
+from napari_unet.objects.merging import merge_prediction
+from napari_unet.training.fit import finetune_events
+from napari_unet.training.pairs import TrainingPair
+from napari_unet.weights.bundled import resolve
+from napari_unet.weights.loading import load_model
+from napari_unet.weights.model import Model, model_from_spec
+
+
+class ModelCache:
+    """The models used last, so that the next preview need not read the file again.
+
+    A file that has changed since is read again.
+    """
+
+    def __init__(self, size: int = 2) -> None:
+        self._size = size
+        self._models: OrderedDict[tuple[object, ...], Model] = OrderedDict()
+
+    def get(self, ref: ModelRef) -> Model:
+        """Return the model that a reference names.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model, or its file cannot be used.
+        """
+        if ref.untrained is not None:
+            return model_from_spec(ref.untrained)
+        if ref.source is None:
+            raise ModelError("No model is chosen. Choose a model, a weights file or a variant.")
+        path = resolve(ref.source).resolve()
+        state = path.stat()
+        key = (path, state.st_mtime_ns, state.st_size)
+        if key not in self._models:
+            self._models[key] = load_model(path)
+        self._models.move_to_end(key)
+        while len(self._models) > self._size:
+            self._models.popitem(last=False)
+        return self._models[key]
+
+
+_models = ModelCache()
+
+
+def work_for(request: Request) -> Generator[Event, None, JobResult]:
+    """Open what a request names and return the work; nothing is read before its first event.
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    generator
+        Yields events, returns a `JobResult`; drive it with `napari_unet.jobs.running.drive`.
+    """
+    match request:
+        case SegmentRequest():
+            return _segment(request)
+        case ObjectsRequest():
+            return _objects(request)
+        case MergeRequest():
+            return _merge(request)
+        case FinetuneRequest():
+            return _finetune(request)
+        case _:
+            assert_never(request)
+
+
+def open_image_ref(ref: ImageRef) -> Image:
+    """Open the image that a reference names."""
+    z_um, y_um, x_um = ref.pixel_size_um
+    return open_image(open_array(ref.array), ref.axes, PixelSize(z_um, y_um, x_um), ref.name)
+
+
+def _segment(request: SegmentRequest) -> Generator[Event, None, SegmentResult]:
+    start = time.perf_counter()
+    yield Progress("Loading the model", 0, 1)
+    segmentation = yield from segment_events(
+        _models.get(request.model),
+        open_image_ref(request.image),
+        request.inference,
+        request.objects,
+        probabilities=open_array(request.probabilities, "r+"),
+        labels=open_array(request.labels, "r+"),
+        region=request.region,
+    )
+    prediction = segmentation.prediction
+    return SegmentResult(
+        objects=segmentation.count,
+        seconds=time.perf_counter() - start,
+        device=prediction.device,
+        tile=prediction.tile,
+        halo=prediction.halo,
+        exact=prediction.exact,
+    )
+
+
+def _objects(request: ObjectsRequest) -> Generator[Event, None, SegmentResult]:
+    start = time.perf_counter()
+    _, count = yield from label_events(
+        open_array(request.probabilities),
+        request.spec,
+        request.objects,
+        out=open_array(request.labels, "r+"),
+    )
+    return SegmentResult(objects=count, seconds=time.perf_counter() - start)
+
+
+def _merge(request: MergeRequest) -> Generator[Event, None, MergeResult]:
+    yield Progress("Keeping what was reviewed", 0, 1)
+    merged = merge_prediction(
+        np.asarray(open_array(request.correction)),
+        np.asarray(open_array(request.predicted)),
+        np.asarray(open_array(request.reviewed)).astype(bool),
+        request.meaning,
+    )
+    open_array(request.merged, "r+")[...] = merged.labels
+    return MergeResult(kept=merged.kept, new=merged.new)
+
+
+def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult]:
+    yield Progress("Loading the model", 0, 1)
+    fit = yield from finetune_events(
+        _models.get(request.model),
+        [_open_pair(pair) for pair in request.pairs],
+        request.config,
+        request.channels,
+    )
+    fit.candidate.save(Path(request.candidate))
+    return FinetuneResult(
+        accepted=fit.accepted,
+        old_score=fit.old_score,
+        new_score=fit.new_score,
+        held_out_px=fit.held_out_px,
+        steps=fit.steps,
+        seconds=fit.seconds,
+        candidate=request.candidate,
+        sentence=fit.sentence,
+    )
+
+
+def _open_pair(ref: PairRef) -> TrainingPair:
+    return TrainingPair(
+        image=open_image_ref(ref.image),
+        labels=np.asarray(open_array(ref.labels)),
+        reviewed=np.asarray(open_array(ref.reviewed)).astype(bool),
+    )

@@ -1,0 +1,246 @@
+"""The background process: ``python -m napari_unet.jobs.worker``.
+
+Reads orders from stdin and answers on stdout, one JSON object a line (see `messages`). It ends at
+once when stdin is closed, which happens when the viewer ends in whatever way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator
+from typing import IO
+
+from napari_unet.errors import Cancelled, DeviceError, NapariUnetError
+from napari_unet.events import Event
+from napari_unet.jobs.messages import (
+    JobCancelled,
+    JobDone,
+    JobEvent,
+    JobFailed,
+    Message,
+    Ready,
+    decode_order,
+    encode,
+)
+from napari_unet.jobs.requests import Device, JobResult, Request
+from napari_unet.jobs.running import drive
+
+WorkFor = Callable[[Request], Generator[Event, None, JobResult]]
+
+
+class Wire:
+    """The way back to the viewer; several threads may send."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Write one message; the process ends if nobody is there to read it."""
+        try:
+            with self._lock:
+                self._pipe.write(encode(message))
+                self._pipe.flush()
+        except OSError:
+            os._exit(0)
+
+
+class Inbox(threading.Thread):
+    """Reads orders while a job runs, so that a cancel is heard at the job's next event."""
+
+    def __init__(self, pipe: IO[bytes], wire: Wire) -> None:
+        super().__init__(daemon=True, name="orders")
+        self._pipe = pipe
+        self._wire = wire
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Request] = {}
+        self._arrived = threading.Semaphore(0)
+        self._running: int | None = None
+        self._stop = False
+
+    def run(self) -> None:
+        """Read until the viewer is gone, then end the process."""
+        for line in self._pipe:
+            try:
+                job, request = decode_order(line)
+            except ValueError:
+                traceback.print_exc()
+                continue
+            if request is None:
+                self._cancel(job)
+            else:
+                with self._lock:
+                    self._waiting[job] = request
+                self._arrived.release()
+        os._exit(0)
+
+    def next(self) -> tuple[int, Request]:
+        """Wait for a job and take it."""
+        while True:
+            self._arrived.acquire()
+            with self._lock:
+                if self._waiting:  # else it was cancelled before it began
+                    job = next(iter(self._waiting))
+                    self._running, self._stop = job, False
+                    return job, self._waiting.pop(job)
+
+    def should_stop(self) -> bool:
+        """Whether the running job has been cancelled."""
+        return self._stop
+
+    def _cancel(self, job: int) -> None:
+        with self._lock:
+            waiting = self._waiting.pop(job, None) is not None
+            self._stop = self._stop or job == self._running
+        if waiting:
+            self._wire.send(JobCancelled(job))
+
+
+def serve(prepare: Callable[[], tuple[Device, ...]], work_for: WorkFor) -> None:
+    """Answer orders until the viewer is gone.
+
+    Parameters
+    ----------
+    prepare : callable
+        Loads what the jobs need and returns the devices; orders are read meanwhile.
+    work_for : callable
+        Turns a request into a generator of events that returns the result.
+    """
+    orders, answers = _protect_streams()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the terminal is for the viewer
+    wire = Wire(answers)
+    inbox = Inbox(orders, wire)
+    inbox.start()
+    _watch_parent()
+    _lower_priority()
+    wire.send(Ready(prepare()))
+    while True:
+        job, request = inbox.next()
+        wire.send(answer(job, request, work_for, wire, inbox.should_stop))
+        gc.collect()
+
+
+def answer(job: int, request: Request, work_for: WorkFor, wire: Wire, should_stop: Callable[[], bool]) -> Message:
+    """Run a job and return the message that it ends with; no error gets out."""
+    try:
+        work = work_for(request)
+        result = drive(work, lambda event: wire.send(JobEvent(job, event)), should_stop)
+        return JobDone(job, result)
+    except Cancelled:
+        return JobCancelled(job)
+    except NapariUnetError as error:
+        return JobFailed(job, str(error))
+    except Exception as error:  # whatever it is, only this job ends
+        return JobFailed(job, explain(error), traceback.format_exc())
+
+
+def explain(error: Exception) -> str:
+    """Say what happened in a sentence, for an error that is not one of ours.
+
+    >>> explain(ValueError("odd"))
+    'The job ended with an unexpected error (ValueError: odd). Please report it with the details.'
+    """
+    text = str(error).strip()
+    first_line = text.splitlines()[0] if text else "no message"
+    if is_out_of_memory(error):
+        return (
+            "There was too little memory for this job. Choose a smaller tile, a smaller region or "
+            "another device, and close other programs that use the memory."
+        )
+    if isinstance(error, OSError):
+        return f"A file could not be read or written ({first_line}). Check the disk and its space."
+    return (
+        f"The job ended with an unexpected error ({type(error).__name__}: {first_line}). "
+        "Please report it with the details."
+    )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the processor or on a GPU; torch says it in several ways."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    known = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in known)
+
+
+def usable_cores() -> int:
+    """Count the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def prepare() -> tuple[Device, ...]:
+    """Import torch and the compute rooms, leave the viewer a core, and list the devices."""
+    import torch
+
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores() - 1)))
+    import napari_unet.inference.pipeline
+    import napari_unet.objects.labelling
+    import napari_unet.objects.merging
+    import napari_unet.training.fit  # noqa: F401  # loaded now, so that the first job need not wait
+    from napari_unet.inference.devices import list_devices
+
+    _warm_up()
+    return tuple(
+        Device(name=device.name, title=device.title, free_bytes=device.free_bytes) for device in list_devices()
+    )
+
+
+def _warm_up() -> None:
+    """Make torch load its convolution kernels, some tens of milliseconds."""
+    import torch
+
+    with torch.inference_mode():
+        torch.nn.functional.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
+
+
+def _protect_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Keep the two pipes to ourselves: what anybody prints goes to stderr, and input() sees nothing."""
+    orders = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return orders, answers
+
+
+def _lower_priority() -> None:
+    """Let the viewer go first; where the system has no such thing, do without."""
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            os.nice(10)
+
+
+def _watch_parent() -> None:
+    """End with the viewer even if another program has inherited its end of the pipe."""
+    if os.name == "posix":
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve with the real compute rooms."""
+    from napari_unet.jobs.work import work_for
+
+    serve(prepare, work_for)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,16 +10,14 @@ import contextlib
 import faulthandler
 import gc
 import os
-import queue
 import signal
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
 from typing import IO
 
-from napari_unet.errors import Cancelled, DeviceError, NapariUnetError
+from napari_unet.errors import Cancelled, NapariUnetError
 from napari_unet.events import Event
 from napari_unet.jobs.messages import (
     JobCancelled,
@@ -105,15 +103,14 @@ class Inbox(threading.Thread):
             self._wire.send(JobCancelled(job))
 
 
-def serve(prepare: Callable[[], tuple[Device, ...]], work_for: WorkFor) -> None:
+def serve(load: Callable[[], tuple[tuple[Device, ...], WorkFor]]) -> None:
     """Answer orders until the viewer is gone.
 
     Parameters
     ----------
-    prepare : callable
-        Loads what the jobs need and returns the devices; orders are read meanwhile.
-    work_for : callable
-        Turns a request into a generator of events that returns the result.
+    load : callable
+        Imports what the jobs need, and returns the devices and a function that turns a request
+        into a generator of events which returns the result. Orders are read meanwhile.
     """
     orders, answers = _protect_streams()
     faulthandler.enable()
@@ -123,7 +120,8 @@ def serve(prepare: Callable[[], tuple[Device, ...]], work_for: WorkFor) -> None:
     inbox.start()
     _watch_parent()
     _lower_priority()
-    wire.send(Ready(prepare()))
+    devices, work_for = load()
+    wire.send(Ready(devices))
     while True:
         job, request = inbox.next()
         wire.send(answer(job, request, work_for, wire, inbox.should_stop))
@@ -180,21 +178,19 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def prepare() -> tuple[Device, ...]:
+def load() -> tuple[tuple[Device, ...], WorkFor]:
     """Import torch and the compute rooms, leave the viewer a core, and list the devices."""
     import torch
 
     torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores() - 1)))
-    import napari_unet.inference.pipeline
-    import napari_unet.objects.labelling
-    import napari_unet.objects.merging
-    import napari_unet.training.fit  # noqa: F401  # loaded now, so that the first job need not wait
     from napari_unet.inference.devices import list_devices
+    from napari_unet.jobs.work import work_for
 
     _warm_up()
-    return tuple(
+    devices = tuple(
         Device(name=device.name, title=device.title, free_bytes=device.free_bytes) for device in list_devices()
     )
+    return devices, work_for
 
 
 def _warm_up() -> None:
@@ -206,7 +202,7 @@ def _warm_up() -> None:
 
 
 def _protect_streams() -> tuple[IO[bytes], IO[bytes]]:
-    """Keep the two pipes to ourselves: what anybody prints goes to stderr, and input() sees nothing."""
+    """Keep the two pipes to ourselves: prints go to stderr instead, and input() sees nothing."""
     orders = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -235,12 +231,5 @@ def _end_with(parent: int) -> None:
     os._exit(0)
 
 
-def main() -> None:
-    """Serve with the real compute rooms."""
-    from napari_unet.jobs.work import work_for
-
-    serve(prepare, work_for)
-
-
 if __name__ == "__main__":
-    main()
+    serve(load)

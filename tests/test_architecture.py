@@ -42,9 +42,7 @@ def test_nine_of_ten_functions_fit_25_lines():
 
 
 def test_no_file_is_longer_than_400_lines():
-    lengths = {
-        str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES
-    }
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
     assert not {name: lines for name, lines in lengths.items() if lines > 400}
 
 
@@ -88,9 +86,7 @@ def test_manifest_puts_items_only_into_menus_that_napari_shows():
     from npe2 import PluginManifest
 
     manifest = PluginManifest.from_file(PACKAGE / "napari.yaml")
-    shown = {
-        menu.value for menu in MenuId if menu.value.startswith(("napari/file/", "napari/layers/"))
-    }
+    shown = {menu.value for menu in MenuId if menu.value.startswith(("napari/file/", "napari/layers/"))}
     for menu in manifest.contributions.menus or {}:
         assert not menu.startswith("napari/") or menu in shown, menu
 

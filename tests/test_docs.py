@@ -67,9 +67,7 @@ def test_python_examples_run(page, a_folder_with_images):
 
 @pages_with("console")
 def test_command_line_examples_run(page, a_folder_with_images):
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for block in blocks(page, "console"):
         for line in block.replace("\\\n", " ").splitlines():
             command = shlex.split(line.removeprefix("$ "), comments=True)
@@ -77,9 +75,7 @@ def test_command_line_examples_run(page, a_folder_with_images):
                 continue
             if command[1:2] == ["demo"]:  # opens a window; `make demo` runs it
                 command = [*command[:2], "--help"]
-            ran = subprocess.run(
-                command, capture_output=True, text=True, env=environment, check=False
-            )
+            ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
             assert ran.returncode == 0, f"{line}\n{ran.stdout}\n{ran.stderr}"
 
 
@@ -90,9 +86,7 @@ def test_commands_in_the_text_exist():
         text = page.read_text(encoding="utf-8")
         named = re.findall(r"(?:`|^)(?:\$ )?make ([a-z-]+)(?=[ `\n])", text, flags=re.MULTILINE)
         assert set(named) <= targets, page
-        extras = {
-            e for group in re.findall(r"napari-unet\[([\w,]+)\]", text) for e in group.split(",")
-        }
+        extras = {e for group in re.findall(r"napari-unet\[([\w,]+)\]", text) for e in group.split(",")}
         assert extras <= set(project["optional-dependencies"]), page
 
 

@@ -76,6 +76,11 @@ class JobClient:
         """Whether any job has not ended yet."""
         return bool(self._jobs)
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the background process, if there is one."""
+        return None if self._child is None else self._child.pid
+
     def start(self) -> None:
         """Start the background process unless it runs; returns at once, `Ready` follows.
 

@@ -26,10 +26,11 @@ def hold(folder: Path) -> int | None:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Remove the folders ``napari-unet-<pid>-*`` whose process has ended."""
+    """Remove the folders ``napari-unet-<pid>-*`` that `hold` marked and whose process has ended."""
     for folder in parent.glob("napari-unet-*-*"):
         pid = folder.name.split("-")[2]
-        if pid.isdigit() and not is_running(int(pid)) and not _is_held(folder):
+        ours = pid.isdigit() and (folder / _LOCK).is_file()
+        if ours and not is_running(int(pid)) and not _is_held(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -50,8 +51,6 @@ def _is_held(folder: Path) -> bool:
     """Whether a process holds the folder; its pid may look dead from inside a container."""
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return False
     except OSError:
         return True
     try:

@@ -227,7 +227,7 @@ def _watch_parent() -> None:
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(1)
+        time.sleep(0.5)
     os._exit(0)
 
 

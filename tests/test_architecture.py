@@ -63,6 +63,39 @@ def test_descriptions_do_not_load_torch(room):
     assert "torch" not in loaded_by(f"import napari_unet.{room}")
 
 
+HEADLESS = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"napari", "qtpy", "PySide6", "PyQt6", "magicgui", "superqt", "pyqtgraph"}:
+            raise ImportError(name + " is not for the compute rooms")
+
+sys.meta_path.insert(0, Blocked())
+
+import numpy as np
+import napari_unet as nu
+
+y, x = np.mgrid[:96, :96]
+labels = np.zeros((96, 96), np.uint16)
+for number, (cy, cx) in enumerate([(20, 20), (20, 70), (50, 45), (75, 20), (75, 75)], 1):
+    labels[(y - cy) ** 2 + (x - cx) ** 2 < 81] = number
+image = (labels > 0) * 100.0 + np.random.default_rng(0).normal(0, 5, labels.shape)
+model = nu.new_model("unet-small", width=4, depth=2)
+assert nu.predict(model, image).shape == (3, 96, 96)
+result = nu.finetune(model, [(image, labels)], seconds=2, device="cpu")
+assert result.history
+nu.save_masks(sys.argv[1], nu.segment(result.candidate, image))
+"""
+
+
+def test_predict_finetune_and_export_run_without_napari_and_qt(tmp_path):
+    target = tmp_path / "masks.tif"
+    ran = subprocess.run([sys.executable, "-c", HEADLESS, str(target)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert target.is_file()
+
+
 def test_manifest_is_where_npe2_and_people_look():
     assert (PACKAGE / "napari.yaml").is_file()
     top = ROOT / "napari.yaml"

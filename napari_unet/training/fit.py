@@ -1,0 +1,320 @@
+"""Fine-tuning: from corrections to a new model, and whether it is better."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import napari_unet
+from napari_unet.errors import Cancelled, LabelsError, ModelError
+from napari_unet.events import Event, StepDone, ValidationDone, finish
+from napari_unet.imaging.image import Image, open_image, to_canonical
+from napari_unet.inference.devices import choose_device
+from napari_unet.networks.field import receptive_field
+from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.evaluation import evaluate_events
+from napari_unet.training.gate import Score, Verdict, judge
+from napari_unet.training.optimization import Trainer
+from napari_unet.training.pairs import TrainingPair, check_pairs, load_fields
+from napari_unet.training.patches import PatchSampler
+from napari_unet.training.splitting import Split, hold_out
+from napari_unet.weights.model import Model
+from napari_unet.weights.spec import Provenance
+
+VALIDATIONS = 8  # aimed at within the budget
+MAX_CONTEXT_PX = 128
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneResult:
+    """What a fine-tuning ended with.
+
+    Attributes
+    ----------
+    candidate : Model
+        The trained model: the best on the held-out corrections that was seen.
+    model : Model
+        The one to go on with: the candidate if it was accepted, else the one started from.
+    accepted : bool or None
+        None where there were too few labels to judge.
+    old_score, new_score : Score or None
+        On the held-out corrections.
+    held_out_px : int
+        Reviewed pixels that were not trained on.
+    steps, seconds : int, float
+        Optimizer steps, and wall-clock time of it all.
+    history : tuple of events
+        `StepDone` and `ValidationDone` in order.
+    sentence : str
+        The verdict, for people.
+    """
+
+    candidate: Model
+    model: Model
+    accepted: bool | None
+    old_score: Score | None
+    new_score: Score | None
+    held_out_px: int
+    steps: int
+    seconds: float
+    history: tuple[Event, ...]
+    sentence: str
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the fit knows so far; read when it ends, also when it is cancelled."""
+
+    best: dict[str, torch.Tensor] | None = None
+    best_score: Score | None = None
+    steps: int = 0
+    history: list[Event] = field(default_factory=list)
+
+
+def finetune_events(
+    model: Model,
+    pairs: Sequence[TrainingPair],
+    config: FineTuneConfig,
+    channels: Sequence[int] | None = None,
+) -> Generator[Event, None, FineTuneResult]:
+    """Fine-tune a model on reviewed corrections, and judge it on those held out.
+
+    A `Cancelled` thrown in ends the training; the best model so far is judged and returned. The
+    model given is not changed.
+
+    Parameters
+    ----------
+    model : Model
+        To start from; one with random weights is trained from scratch.
+    pairs : sequence of TrainingPair
+        Images, labels, reviewed regions.
+    config : FineTuneConfig
+        Budget, device, seed and so on.
+    channels : sequence of int, optional
+        Which channels of the images feed the model.
+
+    Raises
+    ------
+    LabelsError
+        If nothing is reviewed, shapes differ or a class id has no class.
+    ChannelError
+        If the channels do not fit the model.
+    Cancelled
+        If cancelled before the first step.
+    """
+    started = time.monotonic()
+    base = model if config.classes is None else with_classes(model, config.classes)
+    check_pairs(pairs, base.spec)
+    rng = np.random.default_rng(config.seed)
+    reach = receptive_field(base.network)
+    fields = yield from load_fields(pairs, base.spec, min(reach.halo, MAX_CONTEXT_PX), channels)
+    split = hold_out(fields, rng)
+    device = choose_device(config.device)
+    trainer = Trainer(base, config, device)
+    progress = _Progress()
+    old_score = yield from evaluate_events(model, split, device) if base is model else _no_score()
+    try:
+        yield from _train(trainer, split, rng, (config.seconds, started), progress)
+    except Cancelled:
+        if not progress.steps:
+            raise
+    weights = progress.best if progress.best is not None else trainer.averaged_weights()
+    candidate = _candidate(base, weights, pairs)
+    new_score = progress.best_score
+    verdict = _verdict(base, model, (old_score, new_score), split)
+    return FineTuneResult(
+        candidate,
+        candidate if verdict.accepted else model,
+        verdict.accepted,
+        old_score,
+        new_score,
+        split.held_out_px,
+        progress.steps,
+        time.monotonic() - started,
+        tuple(progress.history),
+        verdict.sentence,
+    )
+
+
+def _no_score() -> Generator[Event, None, Score | None]:
+    return None
+    yield  # makes this a generator
+
+
+def _verdict(base: Model, model: Model, scores: tuple[Score | None, Score | None], split: Split) -> Verdict:
+    old, new = scores
+    if base is not model and new is not None:
+        return Verdict(True, f"The new classes were learnt; on {split.held_out_px:,} held-out pixels: {new}.")
+    return judge(old, new, split.held_out_px)
+
+
+def _train(
+    trainer: Trainer,
+    split: Split,
+    rng: np.random.Generator,
+    budget: tuple[float, float],
+    progress: _Progress,
+) -> Generator[Event, None, None]:
+    """Step until the time is up, validating now and then, and keep the best in `progress`."""
+    seconds, started = budget
+    sampler = PatchSampler(split.fields, trainer.config.patch_px, trainer.network.stride, rng)
+    validation_s, validated = 0.0, time.monotonic()
+    while True:
+        elapsed = time.monotonic() - started
+        if elapsed + validation_s + trainer.step_s > seconds and progress.steps:
+            break
+        loss = trainer.step(sampler.batch(trainer.config.batch), progress_share=min(1.0, elapsed / seconds))
+        progress.steps += 1
+        yield _note(progress, StepDone(progress.steps, loss, time.monotonic() - started))
+        if time.monotonic() - validated > max(seconds / VALIDATIONS, 4 * validation_s):
+            validation_s = yield from _validate(trainer, split, started, progress)
+            validated = time.monotonic()
+    yield from _validate(trainer, split, started, progress)
+
+
+def _validate(trainer: Trainer, split: Split, started: float, progress: _Progress) -> Generator[Event, None, float]:
+    """Score the averaged weights on the held-out corrections; return the seconds that it took."""
+    begun = time.monotonic()
+    averaged = trainer.averaged_model()
+    found = yield from evaluate_events(averaged, split, trainer.device)
+    if found is None:
+        return 0.0
+    if progress.best_score is None or found.value > progress.best_score.value:
+        progress.best, progress.best_score = trainer.averaged_weights(), found
+    best = progress.best_score.value
+    yield _note(progress, ValidationDone(progress.steps, found.value, best, time.monotonic() - started))
+    return time.monotonic() - begun
+
+
+def _note(progress: _Progress, event: Event) -> Event:
+    progress.history.append(event)
+    return event
+
+
+def _candidate(base: Model, weights: dict[str, torch.Tensor], pairs: Sequence[TrainingPair]) -> Model:
+    network = copy.deepcopy(base.network).cpu()
+    network.load_state_dict(weights)
+    names = ", ".join(dict.fromkeys(pair.image.name for pair in pairs))
+    reviewed = sum(int(pair.reviewed.sum()) for pair in pairs)
+    old = base.spec.provenance
+    provenance = Provenance(
+        trained_on=f"{reviewed:,} reviewed pixels of {names}"
+        + (f"; before that: {old.trained_on}" if base.trained and old.trained_on else ""),
+        source=old.source,
+        license=old.license,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        parent_sha256=base.sha256 if base.trained else "",
+        version=napari_unet.__version__,
+    )
+    stem = base.spec.name.removeprefix("untrained ")
+    return Model(network.eval(), base.spec.model_copy(update={"name": f"{stem}, fine-tuned", "provenance": provenance}))
+
+
+def with_classes(model: Model, classes: tuple[str, ...]) -> Model:
+    """Give a model a new semantic head with random weights.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        The first is the background.
+
+    Raises
+    ------
+    ModelError
+        If there are fewer than two.
+    """
+    if len(classes) < 2:
+        raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
+    network = copy.deepcopy(model.network)
+    old = network.head
+    kind = type(old)
+    network.head = kind(old.in_channels, len(classes), kernel_size=old.kernel_size[0], padding=old.kernel_size[0] // 2)
+    network.out_channels = len(classes)
+    spec = model.spec.model_copy(
+        update={
+            "classes": tuple(classes),
+            "meaning": "semantic",
+            "activation": "softmax",
+            "network": model.spec.network.model_copy(update={"out_channels": len(classes)}),
+        }
+    )
+    return replace(model, network=network, spec=spec)
+
+
+def finetune(
+    model: Model,
+    pairs: Sequence[tuple[Any, ...]],
+    axes: str | None = None,
+    classes: Sequence[str] | None = None,
+    seconds: float = 120,
+    device: str = "auto",
+    seed: int = 0,
+) -> FineTuneResult:
+    """Fine-tune a model on images with corrected labels.
+
+    Parameters
+    ----------
+    model : Model
+        To start from; it is not changed.
+    pairs : sequence of (image, labels) or (image, labels, reviewed)
+        Arrays (or `Image`); labels and the boolean reviewed region have the image's shape without
+        C. Without a reviewed region every pixel counts.
+    axes : str, optional
+        Of the images, such as "YXC"; YX or ZYX by default.
+    classes : sequence of str, optional
+        Give the model a new semantic head, the first class being the background.
+    seconds : float
+        Wall-clock time, validation and gate included.
+    device : str
+        "auto", "cpu", "mps", "cuda" or "cuda:N".
+    seed : int
+        Of every random choice.
+
+    Returns
+    -------
+    FineTuneResult
+        `result.model` is the one to go on with.
+
+    Raises
+    ------
+    LabelsError
+        If nothing is reviewed, shapes differ, or a class id has no class.
+    """
+    names = None if classes is None else tuple(classes)
+    config = FineTuneConfig(seconds=seconds, device=device, seed=seed, classes=names)
+    training_pairs = [as_pair(pair, axes, f"image {number}") for number, pair in enumerate(pairs, start=1)]
+    return finish(finetune_events(model, training_pairs, config))
+
+
+def as_pair(pair: tuple[Any, ...], axes: str | None, name: str) -> TrainingPair:
+    """Check (image, labels[, reviewed]) and bring the labels into canonical order.
+
+    Raises
+    ------
+    LabelsError
+        If the labels do not have the image's shape without C.
+    """
+    image = pair[0] if isinstance(pair[0], Image) else open_image(pair[0], axes, name=name)
+    labels = _as_labels(np.asarray(pair[1]), image)
+    if len(pair) > 2 and pair[2] is not None:
+        reviewed = _as_labels(np.asarray(pair[2]), image) > 0
+    else:
+        reviewed = np.ones(labels.shape, dtype=bool)
+    return TrainingPair(image, labels, reviewed)
+
+
+def _as_labels(array: npt.NDArray[Any], image: Image) -> npt.NDArray[Any]:
+    if array.shape != image.label_shape:
+        raise LabelsError(
+            f'The labels of "{image.name}" have the shape {array.shape}, and the image needs {image.label_shape}. '
+            "Use the labels of this image."
+        )
+    return to_canonical(array, image.label_axes)[:, 0]

@@ -1,0 +1,76 @@
+"""Losses that ignore what nobody has reviewed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_unet.weights.spec import Activation
+
+EPSILON = 1e-6
+
+
+def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor, activation: Activation) -> Tensor:
+    """Cross-entropy plus soft Dice over the pixels that count.
+
+    Ignored pixels are masked after the softmax, never in the logits (a masked logit would still
+    count as a probability of one half), and both terms are averaged over the defined pixels only.
+
+    Parameters
+    ----------
+    logits : (N, K, [Z,] Y, X)
+        Raw output.
+    target : (N, [Z,] Y, X) int64
+        Class ids, 0 is background.
+    weight : (N, [Z,] Y, X) float
+        Of each pixel; 0 means ignored.
+    activation : "softmax" | "sigmoid" | "none"
+        With "sigmoid" the K outputs are the classes 1 to K, and none is the background. "none" is
+        trained as "softmax".
+
+    Returns
+    -------
+    scalar
+        0, with a gradient of 0, if no pixel counts.
+
+    References
+    ----------
+    Milletari et al. (2016), https://doi.org/10.1109/3DV.2016.79 (Dice).
+    """
+    logits = logits.float()
+    if activation == "sigmoid":
+        truth = one_hot(target, logits.shape[1] + 1)[:, 1:]
+        entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1)
+        return masked_mean(entropy, weight) + dice_loss(torch.sigmoid(logits), truth, weight > 0)
+    truth = one_hot(target, logits.shape[1])
+    entropy = F.cross_entropy(logits, target, reduction="none")
+    return masked_mean(entropy, weight) + dice_loss(torch.softmax(logits, dim=1)[:, 1:], truth[:, 1:], weight > 0)
+
+
+def one_hot(target: Tensor, classes: int) -> Tensor:
+    """From class ids (N, ...) to (N, classes, ...) float."""
+    return F.one_hot(target, classes).movedim(-1, 1).float()
+
+
+def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of (N, ...) weighted by (N, ...); 0 where nothing counts."""
+    return (values * weight).sum() / weight.sum().clamp_min(EPSILON)
+
+
+def dice_loss(probabilities: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
+    """One minus the soft Dice, averaged over the classes that occur in the truth.
+
+    Parameters
+    ----------
+    probabilities, truth : (N, K, ...) float
+    counts : (N, ...) bool
+        Pixels that count.
+    """
+    mask = counts[:, None].float()
+    axes = (0, *range(2, truth.ndim))
+    shared = (probabilities * truth * mask).sum(dim=axes)
+    total = ((probabilities + truth) * mask).sum(dim=axes)
+    present = ((truth * mask).sum(dim=axes) > 0).float()
+    loss = 1 - 2 * shared / total.clamp_min(EPSILON)
+    return (loss * present).sum() / present.sum().clamp_min(1)

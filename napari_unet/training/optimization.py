@@ -1,0 +1,114 @@
+"""One optimizer step after another, and the running average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from napari_unet.networks.unet import UNet
+from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.losses import segmentation_loss
+from napari_unet.training.patches import Batch
+from napari_unet.weights.model import Model
+
+WARM_UP_STEPS = 20
+MAX_GRADIENT = 1.0
+# A trained encoder knows more than a few corrections can teach it.
+ENCODER_SHARE = 0.5
+
+
+class Trainer:
+    """Trains a copy of a model's network; the model itself is left alone.
+
+    Parameters
+    ----------
+    model : Model
+    config : FineTuneConfig
+    device : torch.device
+
+    References
+    ----------
+    AdamW: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101.
+    """
+
+    def __init__(self, model: Model, config: FineTuneConfig, device: torch.device) -> None:
+        self.model, self.config, self.device = model, config, device
+        self.network: UNet = copy.deepcopy(model.network).to(device)
+        self.average: UNet = copy.deepcopy(self.network).eval()
+        self.optimizer = torch.optim.AdamW(self._groups(config.learning_rate), weight_decay=1e-2)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.steps = 0
+        self.step_s = 0.0
+
+    def _groups(self, rate: float) -> Iterator[dict[str, object]]:
+        """Parameter groups: a slower encoder if it is trained, no decay of biases and norms."""
+        for part in ("encoder", "rest"):
+            named = [
+                (n, p) for n, p in self.network.named_parameters() if n.startswith("encoder") == (part == "encoder")
+            ]
+            share = ENCODER_SHARE if part == "encoder" and self.model.trained else 1.0
+            yield {"params": [p for _, p in named if p.ndim > 1], "lr": rate * share}
+            yield {"params": [p for _, p in named if p.ndim <= 1], "lr": rate * share, "weight_decay": 0.0}
+
+    def step(self, batch: Batch, progress_share: float) -> float:
+        """Take one step and return its loss.
+
+        Parameters
+        ----------
+        batch : Batch
+        progress_share : float
+            How much of the budget is spent, from 0 to 1: the learning rate falls with it.
+        """
+        begun = time.monotonic()
+        self._set_rate(progress_share)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        image, target, weight = (
+            x.to(self.device, non_blocking=True) for x in (batch.image, batch.target, batch.weight)
+        )
+        with self._precision():
+            logits = self.network(image)
+        loss: Tensor = segmentation_loss(logits, target, weight, self.model.activation)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
+            self.optimizer.step()
+            self.steps += 1
+            self._follow()
+        self.step_s = time.monotonic() - begun
+        return value
+
+    def _set_rate(self, progress_share: float) -> None:
+        warm = min(1.0, (self.steps + 1) / WARM_UP_STEPS)
+        cosine = 0.5 * (1 + math.cos(math.pi * progress_share))
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * warm * max(0.02, cosine)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        """bfloat16 on CUDA, where it is fast; float32 elsewhere, where it is not."""
+        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the current weights."""
+        decay = min(0.998, (1 + self.steps) / (10 + self.steps))
+        for slow, fast in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if slow.is_floating_point():
+                slow.lerp_(fast, 1 - decay)
+            else:
+                slow.copy_(fast)
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """Copy the averaged weights to the CPU."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.average.state_dict().items()}
+
+    def averaged_model(self) -> Model:
+        """Return the averaged network with the model's description; shares memory with the average."""
+        return Model(self.average, self.model.spec)

@@ -188,12 +188,19 @@ def _native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _lazy(path: Path, number: int) -> ArrayLike:
-    """Open a Zarr view of the file, which is closed when the view is collected."""
+    """Open a Zarr view of the file, which is closed when the view is collected.
+
+    The file is kept open, not opened anew for each read: so replacing it changes nothing here.
+    """
     import zarr
 
-    store = tifffile.imread(path, aszarr=True, series=number, level=0)
-    array: ArrayLike = zarr.open_array(store, mode="r")
-    weakref.finalize(array, store.close)
+    tif = tifffile.TiffFile(path)
+    try:
+        array: ArrayLike = zarr.open_array(tif.series[number].aszarr(level=0), mode="r")
+    except BaseException:
+        tif.close()
+        raise
+    weakref.finalize(array, tif.close)
     return array
 
 

@@ -14,7 +14,7 @@ from napari_unet.axes import PixelSize
 from napari_unet.errors import ModelError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import Image, open_image
-from napari_unet.inference.pipeline import segment_events
+from napari_unet.inference.segmentation import segment_events
 from napari_unet.jobs.requests import (
     FinetuneRequest,
     FinetuneResult,
@@ -163,8 +163,8 @@ def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult
     fit.candidate.save(Path(request.candidate))
     return FinetuneResult(
         accepted=fit.accepted,
-        old_score=fit.old_score,
-        new_score=fit.new_score,
+        old_score=None if fit.old_score is None else fit.old_score.value,
+        new_score=None if fit.new_score is None else fit.new_score.value,
         held_out_px=fit.held_out_px,
         steps=fit.steps,
         seconds=fit.seconds,

@@ -19,6 +19,7 @@ from typing import IO
 
 from napari_unet.errors import Cancelled, NapariUnetError
 from napari_unet.events import Event
+from napari_unet.jobs.explaining import explain
 from napari_unet.jobs.messages import (
     JobCancelled,
     JobDone,
@@ -140,35 +141,6 @@ def answer(job: int, request: Request, work_for: WorkFor, wire: Wire, should_sto
         return JobFailed(job, str(error))
     except Exception as error:  # whatever it is, only this job ends
         return JobFailed(job, explain(error), traceback.format_exc())
-
-
-def explain(error: Exception) -> str:
-    """Say what happened in a sentence, for an error that is not one of ours.
-
-    >>> explain(ValueError("odd"))
-    'The job ended with an unexpected error (ValueError: odd). Please report it with the details.'
-    """
-    text = str(error).strip()
-    first_line = text.splitlines()[0] if text else "no message"
-    if is_out_of_memory(error):
-        return (
-            "There was too little memory for this job. Choose a smaller tile, a smaller region or "
-            "another device, and close other programs that use the memory."
-        )
-    if isinstance(error, OSError):
-        return f"A file could not be read or written ({first_line}). Check the disk and its space."
-    return (
-        f"The job ended with an unexpected error ({type(error).__name__}: {first_line}). "
-        "Please report it with the details."
-    )
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the processor or on a GPU; torch says it in several ways."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    known = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in known)
 
 
 def usable_cores() -> int:

@@ -1,0 +1,163 @@
+"""The commands and their options; what they do is in the modules beside this one.
+
+Nothing here imports torch or numpy, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_unet.errors import Cancelled, NapariUnetError
+
+CANCELLED = 130  # what a shell reports after Ctrl+C
+
+app = typer.Typer(
+    name="napari-unet",
+    help="Segment images with U-Nets, fine-tune them on corrections, and export the masks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Name of a model (see `napari-unet models`) or a weights file.")
+]
+Axes = Annotated[
+    str | None, typer.Option(help="One letter a dimension, such as TZYX or YXC. By default what the file says.")
+]
+Channels = Annotated[
+    str | None, typer.Option(help="Channels that feed the model, numbered from 0, such as 1 or 2,0. By default all.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+PixelSize = Annotated[
+    str | None, typer.Option(help="Pixel size in µm: one number, or Z,Y,X such as 2,0.5,0.5. By default the file's.")
+]
+Table = Annotated[Path | None, typer.Option(help="Also write the table of objects to this CSV file.")]
+
+
+def main() -> None:
+    """Run the command line; what the user can act on is a sentence, not a traceback."""
+    try:
+        app()
+    except NapariUnetError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+    except Cancelled:
+        typer.echo("Cancelled.", err=True)
+        sys.exit(CANCELLED)
+
+
+@app.callback()
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Segment images with U-Nets, fine-tune them on corrections, and export the masks."""
+    if show:
+        import napari_unet
+
+        typer.echo(f"napari-unet {napari_unet.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
+    images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, JPEG, .npy files or Zarr folders.")],
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder for the masks; made if it is missing.")],
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the probability maps.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Also write a CSV table of the objects.")] = False,
+    axes: Axes = None,
+    channels: Channels = None,
+    pixel_size: PixelSize = None,
+    diameter: Annotated[float | None, typer.Option(help="Diameter of the objects here, in pixels.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Probability from which a pixel is foreground.")] = None,
+    min_size: Annotated[int | None, typer.Option(help="Smallest object, in pixels or voxels.")] = None,
+    tile: Annotated[int | None, typer.Option(help="Side of a tile, in pixels; smaller needs less memory.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Find objects in images and write a mask TIFF for each."""
+    from napari_unet.cli.options import checked, parse_channels, parse_pixel_size
+    from napari_unet.cli.segmenting import Outputs, segment_files
+    from napari_unet.inference.config import InferenceConfig
+
+    inference = checked(
+        InferenceConfig,
+        axes=axes,
+        channels=parse_channels(channels),
+        diameter_px=diameter,
+        tile=tile,
+        device=device,
+    )
+    outputs = Outputs(out, probabilities=probabilities, table=table)
+    objects = {"threshold": threshold, "min_size_px": min_size}
+    given = {name: value for name, value in objects.items() if value is not None}
+    if not segment_files(images, model, outputs, inference, objects=given, pixel_size=parse_pixel_size(pixel_size)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
+    model: Annotated[str, typer.Option("--model", "-m", help="A model, a weights file, or a variant to train anew.")],
+    image: Annotated[list[Path], typer.Option(help="An image; repeat for more.")],
+    labels: Annotated[list[Path], typer.Option(help="Its corrected labels, in the same order.")],
+    out: Annotated[Path, typer.Option(help="File for the new model (.safetensors).")],
+    reviewed: Annotated[
+        list[Path] | None,
+        typer.Option(help="Where its labels are vouched for (not 0), in the same order. By default everywhere."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time to take, judging the new model included.")] = 120,
+    classes: Annotated[
+        str | None, typer.Option(help="New semantic classes, background first: background,cell,debris.")
+    ] = None,
+    axes: Axes = None,
+    channels: Channels = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+) -> None:
+    """Train a model further on corrected labels, and say whether it became better."""
+    from napari_unet.cli.finetuning import PairFiles, finetune_files
+    from napari_unet.cli.options import checked, parse_channels, parse_names
+    from napari_unet.training.config import FineTuneConfig
+
+    config = checked(FineTuneConfig, seconds=seconds, classes=parse_names(classes), device=device, seed=seed)
+    pairs = PairFiles(image, labels, reviewed or [], axes)
+    finetune_files(model, pairs, config, out, channels=parse_channels(channels))
+
+
+@app.command()
+def export(
+    labels: Annotated[Path, typer.Argument(help="A label image in any format that can be read.")],
+    out: Annotated[Path, typer.Option(help="File for the mask TIFF.")],
+    table: Table = None,
+    axes: Axes = None,
+    pixel_size: PixelSize = None,
+) -> None:
+    """Write a label image as a mask TIFF that other programs can open."""
+    from napari_unet.cli.exporting import export_labels
+    from napari_unet.cli.options import parse_pixel_size
+
+    export_labels(labels, out, table, axes=axes, pixel_size=parse_pixel_size(pixel_size))
+
+
+@app.command()
+def models() -> None:
+    """List the models that are here and the variants that can be trained."""
+    from napari_unet.cli.listing import list_models
+
+    list_models()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results; made if it is missing.")] = Path("demo-output"),
+    device: Device = "auto",
+) -> None:
+    """Segment a real image that comes with scikit-image: nuclei in a tissue section."""
+    from napari_unet.cli.demo import run_demo
+
+    run_demo(out, device)

@@ -1,0 +1,36 @@
+"""``napari-unet export``: a label image as our mask TIFF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from napari_unet.axes import PixelSize, without
+from napari_unet.export.table import save_table
+from napari_unet.export.tiff import save_masks
+from napari_unet.imaging.image import from_canonical, to_canonical
+from napari_unet.imaging.reading import read_labels
+from napari_unet.objects.measuring import measure
+
+
+def export_labels(
+    source: Path, out: Path, table: Path | None = None, *, axes: str | None = None, pixel_size: PixelSize | None = None
+) -> None:
+    """Write labels as a mask TIFF and, if asked for, a table of their objects.
+
+    Raises
+    ------
+    NapariUnetError
+        If the labels cannot be read or a file cannot be written.
+    """
+    labels = read_labels(source, axes)
+    size = labels.pixel_size if pixel_size is None else pixel_size
+    kept = without(labels.axes, "C")
+    values = from_canonical(to_canonical(np.asarray(labels.array[...]), labels.axes), kept)
+    save_masks(out, values, axes=kept, pixel_size=size)
+    typer.echo(f"{len(np.setdiff1d(values, 0))} objects written to {out}")
+    if table is not None:
+        save_table(table, measure(values, kept, size))
+        typer.echo(f"Table of objects written to {table}")

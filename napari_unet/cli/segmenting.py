@@ -1,0 +1,142 @@
+"""``napari-unet segment``: a mask TIFF for every image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import typer
+
+from napari_unet.axes import PixelSize
+from napari_unet.cli.options import checked
+from napari_unet.cli.showing import run_shown
+from napari_unet.errors import Cancelled, ExportError, NapariUnetError
+from napari_unet.export.table import save_table
+from napari_unet.export.tiff import save_masks, save_probabilities
+from napari_unet.imaging.image import Image, from_canonical
+from napari_unet.imaging.reading import image_name, read_image
+from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.segmentation import Segmentation, segment_events
+from napari_unet.jobs.explaining import explain
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.objects.measuring import measure
+from napari_unet.weights.loading import load_model
+from napari_unet.weights.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What to write for every image, and where."""
+
+    folder: Path
+    probabilities: bool = False
+    table: bool = False
+
+
+def segment_files(
+    paths: Sequence[Path],
+    source: str,
+    outputs: Outputs,
+    inference: InferenceConfig,
+    *,
+    objects: Mapping[str, float],
+    pixel_size: PixelSize | None = None,
+) -> bool:
+    """Segment images one after the other; one that fails gives its sentence, and the others go on.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    source : str
+        Name or file of the model.
+    outputs : Outputs
+    inference : InferenceConfig
+    objects : mapping
+        Options for finding objects that replace those of the model.
+    pixel_size : PixelSize, optional
+        Instead of what the files say.
+
+    Returns
+    -------
+    bool
+        Whether all went well.
+
+    Raises
+    ------
+    ModelError, ExportError, NapariUnetError
+        If nothing can be done at all.
+    """
+    _check_names(paths)
+    model = load_model(source)
+    options = checked(ObjectOptions, **{**model.spec.objects.model_dump(), **objects})
+    make_folder(outputs.folder)
+    failed = 0
+    for path in paths:
+        try:
+            image = read_image(path, inference.axes)
+            if pixel_size is not None:
+                image = replace(image, pixel_size=pixel_size)
+            segmentation = segment_image(model, image, inference, options)
+            written = write_results(outputs, image_name(path), image, segmentation)
+            typer.echo(f"{path}: {segmentation.count} objects, {', '.join(str(file) for file in written)}")
+        except Cancelled:
+            raise
+        except Exception as error:  # one bad image must not end a night's work
+            failed += 1
+            typer.echo(f"{path}: {error if isinstance(error, NapariUnetError) else explain(error)}", err=True)
+    if failed:
+        typer.echo(f"{failed} of {len(paths)} images failed.", err=True)
+    return not failed
+
+
+def segment_image(model: Model, image: Image, inference: InferenceConfig, options: ObjectOptions) -> Segmentation:
+    """Segment one image while a bar shows the progress."""
+    return run_shown(segment_events(model, image, inference, options), image.name)
+
+
+def write_results(outputs: Outputs, stem: str, image: Image, segmentation: Segmentation) -> list[Path]:
+    """Write what was asked for, and return the files."""
+    masks = label_image(image, segmentation)
+    target = outputs.folder / f"{stem}_masks.tif"
+    save_masks(target, masks, axes=image.label_axes, pixel_size=image.pixel_size)
+    written = [target]
+    if outputs.probabilities:
+        written.append(outputs.folder / f"{stem}_probabilities.tif")
+        save_probabilities(written[-1], segmentation.prediction.probabilities, pixel_size=image.pixel_size)
+    if outputs.table:
+        written.append(outputs.folder / f"{stem}_objects.csv")
+        save_table(written[-1], measure(masks, image.label_axes, image.pixel_size))
+    return written
+
+
+def label_image(image: Image, segmentation: Segmentation) -> npt.NDArray[Any]:
+    """Labels with the axes of the image, without its channels."""
+    return from_canonical(segmentation.labels[:, None], image.label_axes)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results if it is missing.
+
+    Raises
+    ------
+    ExportError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f'The folder "{folder}" cannot be made ({error.strerror}). Choose another one.') from error
+
+
+def _check_names(paths: Sequence[Path]) -> None:
+    """Refuse two images whose results would have one name."""
+    name, count = Counter(image_name(path) for path in paths).most_common(1)[0]
+    if count > 1:
+        raise NapariUnetError(
+            f'{count} of the images are called "{name}", and the masks of one would replace those of another. '
+            "Segment them into different folders."
+        )

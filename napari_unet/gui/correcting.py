@@ -1,0 +1,251 @@
+"""Step 3: a layer to correct in, and the region that the user vouches for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QTimer
+
+from napari_unet.errors import LabelsError
+from napari_unet.gui import layers
+from napari_unet.gui.desk import Desk
+from napari_unet.gui.state import ReviewedCount
+
+Extent = Literal["visible", "plane", "everything"]
+Box = tuple[tuple[int, int], ...]
+
+_GREEN = DirectLabelColormap(color_dict={0: "transparent", 1: "#2ecc71", None: "#2ecc71"})
+_COUNT_DELAY_MS = 300
+_COUNT_SLICE_S = 0.008
+
+
+class Correcting:
+    """Makes correction layers, marks regions as reviewed, and keeps count of them."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._counter = Counter(desk)
+
+    def start(self) -> None:
+        """Make a correction layer of the prediction, or an empty one."""
+        self._desk.attempt(self._start)
+
+    def mark(self, extent: Extent) -> None:
+        """Mark a region as reviewed."""
+        self._desk.attempt(lambda: self._set_reviewed(extent, 1))
+
+    def clear(self) -> None:
+        """Mark nothing as reviewed."""
+        self._desk.attempt(lambda: self._set_reviewed("everything", 0))
+
+    def close(self) -> None:
+        """Stop counting: the viewer is closing."""
+        self._counter.stop()
+
+    def _start(self) -> None:
+        viewer, layer = self._desk.viewer, self._desk.image_layer()
+        image = self._desk.chosen_image()
+        existing = layers.find(viewer, "correction", layers.layer_id(layer))
+        if existing is not None:
+            _activate(viewer, existing)
+            self._desk.state.tell("There is a correction layer already: go on painting in it.")
+            return
+        frame = layers.frame_of(layer, image.axes)
+        labels = self._first_labels(layer, frame)
+        correction = self._add_layers(layer, frame, labels)
+        self._name_classes(correction)
+        self._counter.follow(layers.layer_id(layer))
+        _activate(viewer, correction)
+        self._desk.state.tell(
+            "Paint, erase and fill in the correction layer; then mark what you have checked as reviewed."
+        )
+
+    def _first_labels(self, layer: ImageLayer, frame: layers.Frame) -> npt.NDArray[np.uint32]:
+        prediction = layers.find(self._desk.viewer, "prediction", layers.layer_id(layer))
+        if prediction is None or prediction.data.shape != frame.shape:
+            return np.zeros(frame.shape, np.uint32)
+        prediction.visible = False
+        return np.array(prediction.data, np.uint32)
+
+    def _add_layers(self, layer: ImageLayer, frame: layers.Frame, labels: npt.NDArray[np.uint32]) -> Labels:
+        viewer = self._desk.viewer
+        for role in ("preview", "probability"):
+            for other in layers.with_role(viewer, role, layers.layer_id(layer)):
+                other.visible = False
+        viewer.add_labels(
+            np.zeros(frame.shape, np.uint8),
+            **layers.tagged("reviewed", layer, frame),
+            colormap=_GREEN,
+            opacity=0.3,
+            blending="translucent_no_depth",
+        )
+        return viewer.add_labels(labels, **layers.tagged("correction", layer, frame))
+
+    def _name_classes(self, correction: Labels) -> None:
+        """Show class names in the status bar and choose a label to paint with."""
+        model = self._desk.state.model
+        if model is not None and model.spec.meaning == "semantic":
+            names = model.spec.foreground_classes
+            correction.features = {"index": range(1, len(names) + 1), "class": list(names)}
+            correction.selected_label = 1
+        else:
+            correction.selected_label = int(correction.data.max()) + 1
+
+    def _set_reviewed(self, extent: Extent, value: int) -> None:
+        correction, reviewed = self._desk.correction()
+        box = self._box(correction, extent)
+        fill_undoably(self._desk.viewer, reviewed, box, value)
+        self._counter.restart()
+        where = {"visible": "The visible region", "plane": "This slice", "everything": "Everything"}
+        if value:
+            self._desk.state.tell(f"{where[extent]} is marked as reviewed.")
+        else:
+            self._desk.state.tell("Nothing is marked as reviewed any more.")
+
+    def _box(self, correction: Labels, extent: Extent) -> Box:
+        everything = tuple((0, int(n)) for n in correction.data.shape)
+        if extent == "everything":
+            return everything
+        viewer = self._desk.viewer
+        if extent == "visible":
+            axes = layers.frame_of_labels(correction).axes
+            return layers.visible_box(viewer, correction, axes)
+        steps = layers.plane_of(viewer, correction)
+        shown = shown_dims(viewer, correction)[-2:]
+        return tuple(whole if dim in shown else (steps[dim], steps[dim] + 1) for dim, whole in enumerate(everything))
+
+
+def shown_dims(viewer: ViewerModel, layer: Labels) -> list[int]:
+    """Return the array dimensions that are displayed, in the order in which they are."""
+    offset = viewer.dims.ndim - layer.ndim
+    return [dim - offset for dim in viewer.dims.displayed if dim >= offset]
+
+
+def fill_undoably(viewer: ViewerModel, layer: Labels, box: Box, value: int) -> None:
+    """Give a box of a label layer one value, as one step that Ctrl+Z takes back.
+
+    Rectangle by rectangle with napari's own polygon tool: its undo history then holds the old
+    values only, not an index for every pixel.
+
+    Parameters
+    ----------
+    box : tuple of (start, stop)
+        Along the dimensions of the layer's array.
+    """
+    painted = sorted(shown_dims(viewer, layer)[-2:])
+    (y0, y1), (x0, x1) = (box[dim] for dim in painted)
+    others = [range(*box[dim]) for dim in range(layer.ndim) if dim not in painted]
+    settings = layer.preserve_labels, layer.n_edit_dimensions
+    layer.preserve_labels, layer.n_edit_dimensions = False, 2
+    try:
+        with layer.block_history():
+            for place in np.ndindex(*(len(other) for other in others)):
+                at = iter(other[i] for other, i in zip(others, place, strict=True))
+                fixed = {dim: next(at) for dim in range(layer.ndim) if dim not in painted}
+                corners = [(y0, x0), (y0, x1 - 1), (y1 - 1, x1 - 1), (y1 - 1, x0)]
+                points = [_point(layer.ndim, fixed, dict(zip(painted, c, strict=True))) for c in corners]
+                layer.paint_polygon(points, value)
+    finally:
+        layer.preserve_labels, layer.n_edit_dimensions = settings
+
+
+def _point(ndim: int, fixed: dict[int, int], painted: dict[int, int]) -> list[int]:
+    known = fixed | painted
+    return [known[dim] for dim in range(ndim)]
+
+
+def _activate(viewer: ViewerModel, correction: Labels) -> None:
+    viewer.layers.selection.active = correction
+    correction.mode = "paint"
+
+
+class Counter:
+    """Counts reviewed pixels and objects a little at a time, a moment after the last stroke.
+
+    It runs in the main thread, because the layers belong to it, for 8 ms at once.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._work: Generator[None, None, None] | None = None
+        self._followed: set[str] = set()
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._go_on)
+        desk.viewer.layers.events.removed.connect(self.restart)
+
+    def follow(self, image: str) -> None:
+        """Count again whenever the correction of an image changes."""
+        for layer in self._desk.correction(image):
+            layer.events.paint.connect(self.restart)
+            layer.events.set_data.connect(self.restart)
+        self.restart()
+
+    def restart(self, _event: object = None) -> None:
+        """Count from the start when the user has paused."""
+        self._work = None
+        self._timer.start(_COUNT_DELAY_MS)
+
+    def stop(self) -> None:
+        """Stop counting: the viewer is closing."""
+        self._timer.stop()
+
+    def _go_on(self) -> None:
+        if self._work is None:
+            self._work = self._count()
+        until = time.monotonic() + _COUNT_SLICE_S
+        try:
+            while time.monotonic() < until:
+                next(self._work)
+            self._timer.start(0)
+        except StopIteration:
+            self._work = None
+
+    def _count(self) -> Generator[None, None, None]:
+        counts = []
+        viewer = self._desk.viewer
+        for correction in list(layers.with_role(viewer, "correction")):
+            image = layers.image_id_of(correction) or ""
+            try:
+                _, reviewed = self._desk.correction(image)
+            except LabelsError:
+                continue
+            counts.append((yield from _counted(image, correction, reviewed)))
+        self._desk.state.counts = tuple(counts)
+
+
+def _counted(image: str, correction: Labels, reviewed: Labels) -> Generator[None, None, ReviewedCount]:
+    """Count plane by plane."""
+    pixels, seen = 0, np.zeros(1, bool)
+    planes = np.ndindex(*correction.data.shape[:-2])
+    for plane in planes:
+        mask = np.asarray(reviewed.data[plane]) > 0
+        labels = np.asarray(correction.data[plane])[mask]
+        pixels += labels.size
+        if labels.size:
+            seen = _with_seen(seen, labels)
+        yield
+    return ReviewedCount(
+        image=image,
+        correction=layers.layer_id(correction),
+        title=correction.name,
+        reviewed_px=pixels,
+        total_px=int(correction.data.size),
+        objects=int(seen[1:].sum()),
+    )
+
+
+def _with_seen(seen: npt.NDArray[np.bool_], labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    top = int(labels.max()) + 1
+    if top > seen.size:
+        seen = np.pad(seen, (0, top - seen.size))
+    seen[labels] = True
+    return seen

@@ -1,0 +1,167 @@
+"""Step 4: train on what is reviewed, and decide about the new model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_unet.errors import LabelsError
+from napari_unet.events import Event, StepDone, ValidationDone
+from napari_unet.gui import layers
+from napari_unet.gui.desk import Desk
+from napari_unet.gui.merging import Labelled, snapshot
+from napari_unet.gui.modelling import Modelling, copy_model
+from napari_unet.gui.segmenting import Segmenting
+from napari_unet.gui.state import Activity, Advance, Curve, ModelChoice, Proposal, ReviewedCount
+from napari_unet.gui.tasks import Aside, Remote, Task
+from napari_unet.imaging.image import Image
+from napari_unet.jobs.requests import (
+    ArrayRef,
+    FinetuneRequest,
+    FinetuneResult,
+    ModelRef,
+    PairRef,
+)
+from napari_unet.training.config import FineTuneConfig
+from napari_unet.weights.file import SUFFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image and a copy of its corrections: the user may go on painting."""
+
+    image: Image
+    labels: Labelled
+    reviewed: Labelled
+
+
+class FineTuning:
+    """Trains in the background process and holds the result until the user decides."""
+
+    def __init__(self, desk: Desk, modelling: Modelling, segmenting: Segmenting) -> None:
+        self._desk, self._modelling, self._segmenting = desk, modelling, segmenting
+        self._number = 0
+
+    def start(self) -> None:
+        """Fine-tune on all chosen pairs of image and correction."""
+        self._desk.attempt(self._start)
+
+    def use(self, *, segment_again: bool) -> None:
+        """Take the proposed model, keep its file for good, and segment with it if asked to."""
+        proposal = self._desk.state.proposal
+        if proposal is not None:
+            self._desk.run(Activity.EXPORTING, self._use_task(proposal, segment_again))
+
+    def save_as(self, path: str) -> None:
+        """Save the proposed model as a file; it stays proposed."""
+        proposal = self._desk.state.proposal
+        if proposal is not None:
+            self._desk.run(Activity.EXPORTING, self._save_task(proposal, path))
+
+    def discard(self) -> None:
+        """Throw the proposed model away."""
+        proposal = self._desk.state.proposal
+        if proposal is not None:
+            Path(proposal.result.candidate).unlink(missing_ok=True)
+            self._desk.state.proposal = None
+            self._desk.state.curve = Curve()
+            self._desk.state.tell("The new model is discarded; the old one is in use.")
+
+    def skip(self, correction: str, skipped: bool) -> None:
+        """Leave a correction layer out of the training, or take it in again."""
+        state = self._desk.state
+        one = frozenset({correction})
+        state.skipped = state.skipped | one if skipped else state.skipped - one
+
+    def _start(self) -> None:
+        state = self._desk.state
+        model = state.model
+        assert model is not None
+        pairs = [self._pair(count) for count in state.counts if count.correction not in state.skipped]
+        pairs = [pair for pair in pairs if pair.reviewed.any()]
+        if not pairs:
+            raise LabelsError(
+                "Nothing is marked as reviewed. Check a region in step 3 and mark it as reviewed: "
+                "only that is learned from."
+            )
+        self._forget_proposal()
+        state.curve = Curve()
+        self._desk.run(Activity.FINE_TUNING, self._task(model, pairs))
+
+    def _pair(self, count: ReviewedCount) -> Pair:
+        correction, reviewed = self._desk.correction(count.image)
+        layer = self._desk.image_layer(count.image)
+        chosen = count.image == self._desk.state.image
+        axes = self._desk.state.axes if chosen else layers.guess_axes(layer)
+        return Pair(layers.image_of(layer, axes), snapshot(correction), snapshot(reviewed) > 0)
+
+    def _task(self, model: ModelChoice, pairs: list[Pair]) -> Task:
+        refs: list[ArrayRef] = []
+        try:
+            staged = yield Aside(lambda: tuple(self._stage(pair, refs) for pair in pairs))
+            request = self._request(model, staged)
+            result: FinetuneResult = yield Remote(request, self._on_event)
+            self._desk.state.proposal = Proposal(result=result, base=model)
+            self._desk.state.tell(result.sentence)
+        finally:
+            self._desk.release(*refs)
+
+    def _stage(self, pair: Pair, refs: list[ArrayRef]) -> PairRef:
+        image = self._desk.stage_image(pair.image)
+        refs.append(image.array)
+        labels = self._desk.scratch.stage(pair.labels)
+        refs.append(labels)
+        reviewed = self._desk.scratch.stage(pair.reviewed.astype("uint8"))
+        refs.append(reviewed)
+        return PairRef(image=image, labels=labels, reviewed=reviewed)
+
+    def _request(self, model: ModelChoice, pairs: tuple[PairRef, ...]) -> FinetuneRequest:
+        state = self._desk.state
+        self._number += 1
+        candidate = self._desk.scratch.folder / f"candidate-{self._number}{SUFFIX}"
+        return FinetuneRequest(
+            model=ModelRef(source=model.source, untrained=None if model.trained else model.spec),
+            pairs=pairs,
+            channels=state.channels,
+            config=FineTuneConfig(seconds=60 * state.minutes, device=state.device),
+            candidate=str(candidate),
+        )
+
+    def _on_event(self, event: Event) -> None:
+        state = self._desk.state
+        curve, budget = state.curve, 60 * state.minutes
+        if isinstance(event, StepDone):
+            point = (event.elapsed_s, event.loss)
+            state.curve = Curve(loss=(*curve.loss, point), score=curve.score)
+            state.advance = Advance(
+                stage=f"Step {event.step}",
+                done=min(round(event.elapsed_s), round(budget)),
+                total=round(budget),
+                eta_s=max(0.0, budget - event.elapsed_s),
+            )
+        elif isinstance(event, ValidationDone):
+            point = (event.elapsed_s, event.score)
+            state.curve = Curve(loss=curve.loss, score=(*curve.score, point))
+        else:
+            self._desk.show(event)
+
+    def _use_task(self, proposal: Proposal, segment_again: bool) -> Task:
+        name = (proposal.base.spec.name if proposal.base.trained else proposal.base.variant).strip()
+        stem = name if name.endswith("fine-tuned") else f"{name} fine-tuned"
+        choice = yield Aside(lambda: self._modelling.keep(proposal.result.candidate, stem))
+        self._forget_proposal()
+        self._modelling.list_models()
+        self._modelling.go_on_with(choice)
+        self._desk.state.tell(f"{choice.title} is in use now, and will be in the list of models.")
+        if segment_again:
+            self._desk.when_idle(self._segmenting.segment)
+
+    def _save_task(self, proposal: Proposal, path: str) -> Task:
+        target = Path(path).with_suffix(SUFFIX)
+        yield Aside(lambda: copy_model(Path(proposal.result.candidate), target))
+        self._desk.state.tell(f"Saved the new model as {target}.")
+
+    def _forget_proposal(self) -> None:
+        proposal, self._desk.state.proposal = self._desk.state.proposal, None
+        if proposal is not None:
+            Path(proposal.result.candidate).unlink(missing_ok=True)

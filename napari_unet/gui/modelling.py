@@ -1,0 +1,139 @@
+"""Step 1: choosing a model."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from napari_unet.atomic import replace_file
+from napari_unet.errors import ExportError, ModelError
+from napari_unet.gui.desk import Desk
+from napari_unet.gui.state import ModelChoice, NewModel
+from napari_unet.networks.registry import variants
+from napari_unet.weights.bundled import bundled, own, own_folder
+from napari_unet.weights.file import SUFFIX, read_spec
+from napari_unet.weights.spec import INSTANCE_CLASSES, Meaning, untrained_spec
+
+
+class Modelling:
+    """Lists models, opens weights files and describes new ones."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def list_models(self) -> None:
+        """Fill the list: bundled models, the user's own, and one new model a variant."""
+        known = {**bundled(), **{f"{name} (own)": path for name, path in own().items()}}
+        trained = [self._from_file(title, path) for title, path in known.items()]
+        new = [self._new(variant) for variant in variants()]
+        state = self._desk.state
+        state.models = tuple(choice for choice in trained if choice is not None) + tuple(new)
+        if state.model is None:
+            self.choose(state.models[0])
+
+    def choose(self, choice: ModelChoice) -> None:
+        """Make a model the current one, with its own settings for objects."""
+        state = self._desk.state
+        state.model = choice
+        state.objects = choice.spec.objects
+        state.channels = None
+        if not choice.trained:
+            state.new_model = NewModel()
+
+    def go_on_with(self, choice: ModelChoice) -> None:
+        """Choose a model that was made from the current one: all settings stay."""
+        state = self._desk.state
+        channels, objects = state.channels, state.objects
+        state.model = choice
+        state.channels, state.objects = channels, objects
+
+    def open_file(self, path: str) -> None:
+        """Read a weights file's description and choose it."""
+        self._desk.attempt(lambda: self._open(Path(path)))
+
+    def describe_new(self, meaning: Meaning, classes: str, in_channels: int) -> None:
+        """Change what the chosen untrained model gives; `classes` are names with commas between."""
+        state = self._desk.state
+        if state.model is None or state.model.trained:
+            return
+        names = tuple(name.strip() for name in classes.split(",") if name.strip())
+        if meaning == "semantic" and (len(names) < 2 or len(set(names)) < len(names)):
+            state.tell(
+                "Name at least two different classes with commas between them, the background first.",
+                "warning",
+            )
+            return
+        given = INSTANCE_CLASSES if meaning == "instances" else names
+        state.new_model = NewModel(meaning=meaning, classes=given, in_channels=in_channels)
+        state.channels = None
+        state.model = self._new(state.model.variant)
+        state.objects = state.model.spec.objects
+        state.tell("")
+
+    def keep(self, candidate: str, name: str) -> ModelChoice:
+        """Move a fine-tuned model into the user's own folder; runs in a thread.
+
+        Raises
+        ------
+        ExportError
+            If the folder cannot be written.
+        """
+        folder = own_folder()
+        target = _free_name(folder, re.sub(r"[^\w.-]+", "-", name).strip("-") or "model")
+        copy_model(Path(candidate), target)
+        return ModelChoice(title=f"{target.stem} (own)", source=str(target), spec=read_spec(target))
+
+    def _open(self, path: Path) -> None:
+        choice = ModelChoice(title=path.name, source=str(path), spec=read_spec(path))
+        self._desk.state.models = (*self._desk.state.models, choice)
+        self.choose(choice)
+        self._desk.state.tell(f"Opened {path.name}.")
+
+    def _from_file(self, title: str, path: Path) -> ModelChoice | None:
+        found: list[ModelChoice] = []
+        self._desk.attempt(lambda: found.append(ModelChoice(title=title, source=str(path), spec=read_spec(path))))
+        return found[0] if found else None
+
+    def _new(self, variant: str) -> ModelChoice:
+        new = self._desk.state.new_model
+        classes = INSTANCE_CLASSES if new.meaning == "instances" else new.classes
+        spec = untrained_spec(variant, in_channels=new.in_channels, classes=classes)
+        return ModelChoice(title=f"New, untrained: {variant}", variant=variant, spec=spec)
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model file; it is in place only when it is complete.
+
+    Raises
+    ------
+    ExportError
+        If the folder cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(
+            f'The folder "{target.parent}" cannot be made ({error.strerror}). The new model is '
+            "still here: save it as a file somewhere else."
+        ) from error
+    replace_file(target, lambda temporary: _copy(source, temporary), _check)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _check(written: Path) -> None:
+    try:
+        read_spec(written)
+    except ModelError as error:
+        raise ExportError(f"The model was not written correctly: {error} Nothing was changed.") from error
+
+
+def _free_name(folder: Path, stem: str) -> Path:
+    stem = stem.removesuffix(SUFFIX)
+    path, number = folder / f"{stem}{SUFFIX}", 2
+    while path.exists():
+        path, number = folder / f"{stem}-{number}{SUFFIX}", number + 1
+    return path

@@ -1,0 +1,316 @@
+"""Step 2: from an image layer to a label layer, and again with other settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels
+
+from napari_unet.errors import ImageError, ModelError
+from napari_unet.events import Event, TileDone
+from napari_unet.gui import layers
+from napari_unet.gui.desk import Desk
+from napari_unet.gui.layers import Frame
+from napari_unet.gui.merging import Merging
+from napari_unet.gui.progress import in_words
+from napari_unet.gui.state import Activity, ModelChoice, Segmented
+from napari_unet.gui.tasks import Aside, Remote, Task
+from napari_unet.imaging.image import Image
+from napari_unet.inference.config import InferenceConfig
+from napari_unet.jobs.requests import (
+    ArrayRef,
+    ModelRef,
+    ObjectsRequest,
+    Region,
+    SegmentRequest,
+    SegmentResult,
+)
+from napari_unet.jobs.scratch import open_array
+from napari_unet.weights.spec import ModelSpec
+
+_REFRESH_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The probabilities of one image, so that objects can be found again."""
+
+    image: str
+    probabilities: ArrayRef
+    spec: ModelSpec
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a segmentation was asked for; later changes in the panel do not touch it."""
+
+    image_id: str
+    image: Image
+    frame: Frame
+    model: ModelChoice
+    region: Region | None
+    inference: InferenceConfig
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape (T, Z, Y, X) of what is segmented."""
+        if self.region is not None:
+            t, z, y, x = (stop - start for start, stop in self.region)
+            return (t, z, y, x)
+        size = self.image.sizes
+        return (size["T"], size["Z"], size["Y"], size["X"])
+
+
+class Segmenting:
+    """Runs the network and keeps its probabilities.
+
+    Parameters
+    ----------
+    desk : Desk
+    merging : Merging
+        Puts a new prediction under what the user has reviewed.
+    """
+
+    def __init__(self, desk: Desk, merging: Merging) -> None:
+        self._desk, self._merging = desk, merging
+        self._kept: Kept | None = None
+        self._again = False
+
+    def segment(self) -> None:
+        """Segment the chosen image."""
+        self._desk.attempt(self._segment)
+
+    def preview(self) -> None:
+        """Segment what of the chosen image is on the screen."""
+        self._desk.attempt(self._preview)
+
+    def find_objects(self) -> None:
+        """Apply the settings for objects to the probabilities that are there."""
+        kept, state = self._kept, self._desk.state
+        if kept is None or state.segmented is None or kept.image != state.segmented.image:
+            return
+        if state.busy:
+            if not self._again:
+                self._again = True
+                self._desk.when_idle(self._find_again)
+            return
+        self._desk.run(Activity.FINDING_OBJECTS, self._objects_task(kept))
+
+    def _find_again(self) -> None:
+        self._again = False
+        self.find_objects()
+
+    def _segment(self) -> None:
+        self._desk.run(Activity.SEGMENTING, self._segment_task(self._job(None)))
+
+    def _preview(self) -> None:
+        layer = self._desk.image_layer()
+        box = layers.visible_box(self._desk.viewer, layer, self._desk.chosen_image().axes)
+        known = dict(zip(self._desk.state.axes, box, strict=True))
+        t, z, y, x = (known.get(axis, (0, 1)) for axis in "TZYX")
+        model = self._desk.state.model
+        if model is not None and model.spec.dims == 3:
+            z = (0, self._desk.chosen_image().sizes["Z"])
+        self._desk.run(Activity.PREVIEWING, self._preview_task(self._job((t, z, y, x))))
+
+    def _job(self, region: Region | None) -> Job:
+        state = self._desk.state
+        if state.obstacle:
+            raise (ModelError if state.model is None else ImageError)(state.obstacle)
+        layer, image = self._desk.image_layer(), self._desk.chosen_image()
+        assert state.model is not None
+        inference = InferenceConfig(
+            axes=image.axes,
+            channels=state.channels,
+            diameter_px=state.diameter_px,
+            device=state.device,
+        )
+        frame = layers.frame_of(layer, image.axes)
+        return Job(layers.layer_id(layer), image, frame, state.model, region, inference)
+
+    def _segment_task(self, job: Job) -> Task:
+        refs: list[ArrayRef] = []
+        began = time.monotonic()
+        try:
+            request = yield Aside(lambda: self._request(job, refs))
+            show = _TileDisplay(self._desk, job, open_array(request.probabilities))
+            try:
+                result: SegmentResult = yield Remote(request, show)
+                predicted = yield Aside(lambda: np.array(open_array(request.labels)))
+            except BaseException:
+                show.remove()
+                raise
+            show.hide()
+            kept = Kept(job.image_id, request.probabilities, job.model.spec, job.frame)
+            self._keep(kept)
+            refs.remove(request.probabilities)
+            merged = yield from self._show(kept, predicted)
+            self._report(result, job, time.monotonic() - began, merged)
+        finally:
+            self._desk.release(*refs)
+
+    def _preview_task(self, job: Job) -> Task:
+        refs: list[ArrayRef] = []
+        began = time.monotonic()
+        try:
+            request = yield Aside(lambda: self._request(job, refs))
+            result: SegmentResult = yield Remote(request, self._desk.show)
+            labels = np.array(open_array(request.labels))
+            self._show_preview(job, labels)
+            self._report(result, job, time.monotonic() - began, "")
+        finally:
+            self._desk.release(*refs)
+
+    def _objects_task(self, kept: Kept) -> Task:
+        shape = kept.probabilities.shape[1:]
+        labels = self._desk.scratch.array(shape, np.uint32)
+        try:
+            request = ObjectsRequest(
+                spec=kept.spec,
+                objects=self._desk.state.objects,
+                probabilities=kept.probabilities,
+                labels=labels,
+            )
+            result: SegmentResult = yield Remote(request, self._desk.show)
+            predicted = yield Aside(lambda: np.array(open_array(labels)))
+            merged = yield from self._show(kept, predicted)
+            self._remember(kept, result)
+            self._desk.state.tell(f"{_counted(result.objects, kept.spec)}.{merged}")
+        finally:
+            self._desk.release(labels)
+
+    def _request(self, job: Job, refs: list[ArrayRef]) -> SegmentRequest:
+        """Stage the image and reserve the results; runs in a thread."""
+        scratch, classes = self._desk.scratch, len(job.model.spec.classes)
+        image = self._desk.stage_image(job.image)
+        refs.append(image.array)
+        probabilities = scratch.array((classes, *job.shape), np.float32)
+        refs.append(probabilities)
+        labels = scratch.array(job.shape, np.uint32)
+        refs.append(labels)
+        return SegmentRequest(
+            model=ModelRef(source=job.model.source),
+            image=image,
+            inference=job.inference,
+            objects=self._desk.state.objects,
+            region=job.region,
+            probabilities=probabilities,
+            labels=labels,
+        )
+
+    def _show(self, kept: Kept, predicted: npt.NDArray[Any]) -> Generator[Aside | Remote, Any, str]:
+        """Show a prediction, and put it under the corrections if there are any."""
+        image_id, frame = kept.image, kept.frame
+        layer, viewer = self._desk.image_layer(image_id), self._desk.viewer
+        for preview in list(layers.with_role(viewer, "preview", image_id)):
+            viewer.layers.remove(preview)
+        shown = layers.find(viewer, "prediction", image_id)
+        data = frame.from_tzyx(predicted)
+        if shown is None:
+            viewer.add_labels(data, **layers.tagged("prediction", layer, frame))
+        else:
+            layers.set_labels(shown, data, frame)
+        if layers.find(viewer, "correction", image_id) is None:
+            return ""
+        return (yield from self._merging.merge(image_id, predicted, kept.spec.meaning))
+
+    def _show_preview(self, job: Job, labels: npt.NDArray[Any]) -> None:
+        viewer, layer = self._desk.viewer, self._desk.image_layer(job.image_id)
+        for preview in list(layers.with_role(viewer, "preview", job.image_id)):
+            viewer.layers.remove(preview)
+        assert job.region is not None
+        known = dict(zip("TZYX", job.region, strict=True))
+        frame = layers.shifted(job.frame, tuple(known.get(a, (0, 1)) for a in job.frame.axes))
+        viewer.add_labels(frame.from_tzyx(labels), **layers.tagged("preview", layer, frame))
+
+    def _keep(self, kept: Kept) -> None:
+        if self._kept is not None:
+            self._desk.release(self._kept.probabilities)
+        self._kept = kept
+
+    def _remember(self, kept: Kept, result: SegmentResult) -> None:
+        self._desk.state.segmented = Segmented(image=kept.image, objects=result.objects, meaning=kept.spec.meaning)
+
+    def _report(self, result: SegmentResult, job: Job, seconds: float, merged: str) -> None:
+        if job.region is None:
+            assert self._kept is not None
+            self._remember(self._kept, result)
+        exact = "tiles exact" if result.exact else "tiles blended: seams are possible"
+        count = _counted(result.objects, job.model.spec)
+        where = result.device.upper() if result.device else "CPU"
+        took = f"{seconds:.1f} s" if seconds < 60 else in_words(seconds)
+        self._desk.state.tell(f"{count} in {took} on {where} · {exact}.{merged}")
+
+
+def _counted(count: int, spec: ModelSpec) -> str:
+    if spec.meaning == "semantic":
+        return f"{count:,} region{'s' if count != 1 else ''}"
+    return f"{count:,} object{'s' if count != 1 else ''}"
+
+
+class _TileDisplay:
+    """Shows the probabilities of the first foreground class while they are written.
+
+    Parameters
+    ----------
+    desk : Desk
+    job : Job
+    probabilities : (K, T, Z, Y, X) memory-mapped float32
+    """
+
+    def __init__(self, desk: Desk, job: Job, probabilities: npt.NDArray[Any]) -> None:
+        self._desk, self._image = desk, job.image_id
+        self._due = 0.0
+        shown = min(1, len(probabilities) - 1) if job.model.spec.activation != "sigmoid" else 0
+        data = job.frame.from_tzyx(probabilities[shown])
+        self._replace(data, job)
+
+    def __call__(self, event: Event) -> None:
+        self._desk.show(event)
+        if not isinstance(event, TileDone):
+            return
+        now = time.monotonic()
+        if now < self._due and event.done < event.total:
+            return
+        layer = self._layer()
+        if layer is not None:
+            layer.refresh(extent=False, thumbnail=False, highlight=False)
+        # Drawing must not take more than half of the time, however large the image is.
+        self._due = time.monotonic() + max(_REFRESH_S, time.monotonic() - now)
+
+    def hide(self) -> None:
+        """Keep the layer for the curious, out of sight."""
+        layer = self._layer()
+        if layer is not None:
+            layer.visible = False
+
+    def remove(self) -> None:
+        """Remove the layer: its tiles are not complete."""
+        layer = self._layer()
+        if layer is not None:
+            self._desk.viewer.layers.remove(layer)
+
+    def _layer(self) -> ImageLayer | Labels | None:
+        return layers.find(self._desk.viewer, "probability", self._image)
+
+    def _replace(self, data: npt.NDArray[Any], job: Job) -> None:
+        viewer, image = self._desk.viewer, self._desk.image_layer(job.image_id)
+        old = self._layer()
+        if old is not None:
+            viewer.layers.remove(old)
+        selected = set(viewer.layers.selection)
+        viewer.add_image(
+            data,
+            **layers.tagged("probability", image, job.frame),
+            colormap="magenta",
+            blending="additive",
+            contrast_limits=(0, 1),
+        )
+        viewer.layers.selection = selected

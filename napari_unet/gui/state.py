@@ -1,0 +1,209 @@
+"""What the panels of one viewer share: choices, activity and results, and no pixels.
+
+Widgets bind to the fields and never to each other. Pixels live in layers, and layers are found by
+the ids that are kept here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from psygnal import SignalGroupDescriptor
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_unet.jobs.requests import Device, FinetuneResult
+from napari_unet.networks.spec import Config
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.weights.spec import INSTANCE_CLASSES, Meaning, ModelSpec
+
+AUTOMATIC = Device(name="auto", title="Automatic")
+
+
+class Activity(StrEnum):
+    """What the panel is doing; the value is what the status line says."""
+
+    IDLE = "Ready"
+    SEGMENTING = "Segmenting"
+    PREVIEWING = "Previewing"
+    FINDING_OBJECTS = "Finding objects"
+    FINE_TUNING = "Fine-tuning"
+    EXPORTING = "Exporting"
+    CANCELLING = "Cancelling"
+
+
+class ModelChoice(Config):
+    """A model that can be chosen: weights in a file, or a description without weights.
+
+    Attributes
+    ----------
+    title : str
+        What the list of models shows.
+    source : str, optional
+        Bundled name or file; None where there are no weights yet.
+    variant : str
+        Name of the architecture.
+    spec : ModelSpec
+        What it expects and gives.
+    """
+
+    title: str
+    source: str | None = None
+    variant: str = ""
+    spec: ModelSpec
+
+    @property
+    def trained(self) -> bool:
+        """Whether there are weights."""
+        return self.source is not None
+
+
+class NewModel(Config):
+    """What the form for an untrained model says."""
+
+    meaning: Meaning = "instances"
+    classes: tuple[str, ...] = INSTANCE_CLASSES
+    in_channels: int = Field(default=1, ge=1)
+
+
+class LayerChoice(Config):
+    """A layer that can be chosen."""
+
+    id: str
+    name: str
+
+
+class Message(Config):
+    """One sentence for the status line."""
+
+    text: str = ""
+    level: Literal["info", "warning", "error"] = "info"
+
+
+class Advance(Config):
+    """How far the work has come; `eta_s` is None until it can be told."""
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    eta_s: float | None = None
+
+
+class Segmented(Config):
+    """The last segmentation of an image layer, whose probabilities are kept."""
+
+    image: str
+    objects: int
+    meaning: Meaning = "instances"
+
+
+class ReviewedCount(Config):
+    """How much of a correction layer is reviewed.
+
+    Attributes
+    ----------
+    image, correction : str
+        Ids of the layers.
+    title : str
+        For the list of training pairs.
+    reviewed_px, total_px, objects : int
+        `objects` have at least one reviewed pixel.
+    """
+
+    image: str
+    correction: str
+    title: str
+    reviewed_px: int
+    total_px: int
+    objects: int
+
+
+class Curve(Config):
+    """What the plot of a fine-tuning shows; times in seconds."""
+
+    loss: tuple[tuple[float, float], ...] = ()
+    score: tuple[tuple[float, float], ...] = ()
+
+
+class Proposal(Config):
+    """A fine-tuned model that waits for the user's decision."""
+
+    result: FinetuneResult
+    base: ModelChoice
+
+
+class ViewerState(BaseModel):
+    """One per viewer; every field has a signal of its name in `events`.
+
+    Attributes
+    ----------
+    models, model : tuple of ModelChoice, ModelChoice or None
+        Those that can be chosen, and the one that is.
+    images, labels : tuple of LayerChoice
+        Layers that can be segmented, and that can be exported.
+    image : str, optional
+        Id of the image layer to work on.
+    axes, channels, diameter_px, device
+        How that image is read, and where the network runs; `channels` None means all.
+    objects : ObjectOptions
+        How probabilities become labels.
+    image_channels, image_sentence, obstacle : int, str, str
+        How many channels the image has, what it holds, and what keeps it from being segmented.
+    activity, advance, message
+        What the status line shows.
+    segmented : Segmented, optional
+        The last segmentation whose probabilities are kept.
+    counts : tuple of ReviewedCount
+        One for each correction layer.
+    skipped : frozenset of str
+        Ids of correction layers that the user does not want to train on.
+    minutes : float
+        Budget of a fine-tuning.
+    curve, proposal
+        Of the running or last fine-tuning.
+    export_layer, pixel_size_um
+        The label layer to export, and the pixel size (Z, Y, X) that is written with it.
+    """
+
+    model_config = ConfigDict(validate_assignment=True, extra="forbid")
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    models: tuple[ModelChoice, ...] = ()
+    model: ModelChoice | None = None
+    new_model: NewModel = NewModel()
+    images: tuple[LayerChoice, ...] = ()
+    labels: tuple[LayerChoice, ...] = ()
+    image: str | None = None
+    image_channels: int = 0
+    image_sentence: str = ""
+    obstacle: str = ""
+    axes: str = ""
+    channels: tuple[int, ...] | None = None
+    diameter_px: float | None = None
+    device: str = "auto"
+    devices: tuple[Device, ...] = (AUTOMATIC,)
+    objects: ObjectOptions = ObjectOptions()
+    activity: Activity = Activity.IDLE
+    advance: Advance = Advance()
+    message: Message = Message()
+    segmented: Segmented | None = None
+    counts: tuple[ReviewedCount, ...] = ()
+    skipped: frozenset[str] = frozenset()
+    minutes: float = Field(default=2.0, gt=0)
+    curve: Curve = Curve()
+    export_layer: str | None = None
+    pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
+    proposal: Proposal | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether work is running."""
+        return self.activity is not Activity.IDLE
+
+    def change_objects(self, **changes: Any) -> None:  # noqa: ANN401
+        """Replace some of the settings that turn probabilities into labels."""
+        self.objects = ObjectOptions(**(self.objects.model_dump() | changes))
+
+    def tell(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """Show one sentence in the status line."""
+        self.message = Message(text=text, level=level)

@@ -1,0 +1,209 @@
+"""Run work that takes time without blocking the viewer: one task at a time, driven by a timer.
+
+A task is a generator that reads in the order in which things happen. It yields steps, and is
+sent their results:
+
+    labels = yield Aside(lambda: scratch.stage(array))      # in a thread
+    result = yield Remote(request, on_event)                # in the background process
+
+Between the steps it runs in the main thread and may touch layers and state. An error of a step is
+thrown into it, and so is `Cancelled` when the user cancels.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_unet.errors import Cancelled, JobError, NapariUnetError
+from napari_unet.events import Event
+from napari_unet.jobs.messages import JobCancelled, JobDone, JobEvent, JobFailed, Message, Ready
+from napari_unet.jobs.requests import Request
+
+POLL_MS = 30
+
+
+class Client(Protocol):
+    """What a task runner needs of `napari_unet.jobs.client.JobClient`."""
+
+    def start(self) -> None: ...  # noqa: D102
+    def submit(self, request: Request) -> int: ...  # noqa: D102
+    def cancel(self, job: int) -> None: ...  # noqa: D102
+    def poll(self) -> list[Message]: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A step that a thread takes: reading and writing files, never layers."""
+
+    work: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A step that the background process takes; `on_event` is called in the main thread."""
+
+    request: Request
+    on_event: Callable[[Event], None]
+
+
+Task = Generator[Aside | Remote, Any, None]
+
+
+@dataclass(slots=True)
+class _Thread:
+    """A running `Aside`."""
+
+    step: Aside
+    result: Any = None
+    error: Exception | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        # A daemon: a slow disk must not keep napari from closing.
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self.step.work()
+        except Exception as error:
+            self.error = error
+        self.done.set()
+
+
+class TaskRunner(QObject):  # type: ignore[misc]
+    """Drives one task at a time.
+
+    Parameters
+    ----------
+    client : Client
+        The background process.
+    on_ready : callable
+        Called with the devices when the process has started.
+    on_end : callable
+        Called with None, or with the error that ended the task, when it has ended.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        on_ready: Callable[[Ready], None],
+        on_end: Callable[[Exception | None], None],
+    ) -> None:
+        super().__init__()
+        self._client, self._on_ready, self._on_end = client, on_ready, on_end
+        self._task: Task | None = None
+        self._thread: _Thread | None = None
+        self._remote: Remote | None = None
+        self._job: int | None = None
+        self._cancelled = False
+        self._ready = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._poll)
+
+    def start_process(self) -> None:
+        """Start the background process ahead of the first job."""
+        self._client.start()
+        self._timer.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is running."""
+        return self._task is not None
+
+    def run(self, task: Task) -> None:
+        """Start a task; there must be none."""
+        assert self._task is None
+        self._task, self._cancelled = task, False
+        self._timer.start()
+        self._advance(lambda: next(task))
+
+    def cancel(self) -> None:
+        """Ask the running task to end; it ends at its next tile, step or file."""
+        if self._task is None or self._cancelled:
+            return
+        self._cancelled = True
+        if self._job is not None:
+            self._client.cancel(self._job)
+
+    def close(self) -> None:
+        """End the task and the background process, now."""
+        self._timer.stop()
+        task, self._task = self._task, None
+        if task is not None:
+            task.close()
+        self._client.close()
+
+    def _poll(self) -> None:
+        for message in self._client.poll():
+            self._take(message)
+        thread = self._thread
+        if thread is not None and thread.done.is_set():
+            self._thread = None
+            self._answer(thread.result, thread.error)
+        if self._ready and self._task is None:
+            self._timer.stop()
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Ready):
+            self._ready = True
+            self._on_ready(message)
+        elif message.job != self._job:
+            return
+        elif isinstance(message, JobEvent):
+            assert self._remote is not None
+            self._remote.on_event(message.event)
+        else:
+            self._job = self._remote = None
+            self._end_of_job(message)
+
+    def _end_of_job(self, message: JobDone | JobFailed | JobCancelled) -> None:
+        if isinstance(message, JobDone):
+            # A cancelled fine-tuning answers with its best so far: that is a result.
+            self._cancelled = False
+            self._answer(message.result, None)
+        elif isinstance(message, JobFailed):
+            self._answer(None, JobError(message.sentence))
+        else:
+            self._answer(None, Cancelled())
+
+    def _answer(self, result: Any, error: Exception | None) -> None:  # noqa: ANN401
+        task = self._task
+        if task is None:
+            return
+        if error is None and self._cancelled:
+            error = Cancelled()
+        if error is None:
+            self._advance(lambda: task.send(result))
+        else:
+            self._advance(lambda: task.throw(error))
+
+    def _advance(self, move: Callable[[], Aside | Remote]) -> None:
+        """Let the task run to its next step, and begin that step."""
+        try:
+            self._begin(move())
+        except StopIteration:
+            self._finish(None)
+        except (NapariUnetError, Cancelled) as error:
+            self._finish(error)
+        except Exception as error:
+            self._finish(error)
+            raise
+
+    def _begin(self, step: Aside | Remote) -> None:
+        if isinstance(step, Aside):
+            self._thread = _Thread(step)
+            self._thread.start()
+        else:
+            self._remote = step
+            self._job = self._client.submit(step.request)
+
+    def _finish(self, error: Exception | None) -> None:
+        self._task = None
+        self._on_end(error)

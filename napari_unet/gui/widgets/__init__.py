@@ -1,0 +1,1 @@
+"""Thin widgets: they show the state and call one controller method a button."""

@@ -1,0 +1,150 @@
+"""What all steps are built of."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.gui.controller import Controller
+from napari_unet.gui.state import ViewerState
+
+MARGIN = 10
+SPACING = 8
+
+
+class Step(QWidget):  # type: ignore[misc]
+    """A widget over the state of a viewer.
+
+    Subclasses build their children, `bind` them to fields of the state, and hold no other state.
+
+    Parameters
+    ----------
+    controller : Controller
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.controller = controller
+        self._bound: list[tuple[Any, weakref.WeakMethod[Callable[[], None]]]] = []
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        self.column.setSpacing(SPACING)
+        bound = self._bound
+        # The closure must not hold the widget: it runs when the widget is gone.
+        self.destroyed.connect(lambda: _disconnect(bound))
+
+    @property
+    def state(self) -> ViewerState:
+        """The state that all panels of the viewer share."""
+        return self.controller.state
+
+    def bind(self, show: Callable[[], None], *fields: str) -> None:
+        """Call `show` now and whenever one of the fields changes."""
+        for name in fields:
+            signal = getattr(self.state.events, name)
+            signal.connect(show, max_args=0)
+            self._bound.append((signal, weakref.WeakMethod(show)))
+        show()
+
+    def add(self, *items: QWidget) -> None:
+        """Put widgets below each other."""
+        for item in items:
+            self.column.addWidget(item)
+
+    def add_row(self, *items: QWidget) -> None:
+        """Put widgets beside each other, with equal widths."""
+        row = QHBoxLayout()
+        row.setSpacing(SPACING)
+        for item in items:
+            row.addWidget(item, 1)
+        self.column.addLayout(row)
+
+    def add_form(self, *rows: tuple[str, QWidget]) -> QFormLayout:
+        """Put labelled widgets below each other."""
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setHorizontalSpacing(SPACING)
+        form.setVerticalSpacing(6)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        for text, field in rows:
+            label = QLabel(text)
+            label.setToolTip(field.toolTip())
+            form.addRow(label, field)
+        self.column.addLayout(form)
+        return form
+
+
+def _disconnect(bound: list[tuple[Any, weakref.WeakMethod[Callable[[], None]]]]) -> None:
+    for signal, method in bound:
+        show = method()
+        if show is not None:
+            signal.disconnect(show, missing_ok=True)
+    bound.clear()
+
+
+def button(text: str, tip: str, call: Callable[[], Any], *, primary: bool = False) -> QPushButton:
+    """Make a push button."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    made.setProperty("primary", primary)
+    made.clicked.connect(lambda _checked=False: call())
+    return made
+
+
+def heading(text: str) -> QLabel:
+    """Make the title of a group."""
+    label = QLabel(text)
+    label.setObjectName("heading")
+    return label
+
+
+def sentence(text: str = "", name: str = "hint") -> QLabel:
+    """Make a label for sentences of any length; "hint", "warning" or "error" gives its colour."""
+    label = QLabel(text)
+    label.setObjectName(name)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+    return label
+
+
+def say(label: QLabel, text: str) -> None:
+    """Show a sentence, or hide the label if there is none."""
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
+def card() -> tuple[QFrame, QVBoxLayout]:
+    """Make a box with its own background."""
+    frame = QFrame()
+    frame.setObjectName("card")
+    column = QVBoxLayout(frame)
+    column.setContentsMargins(MARGIN, SPACING, MARGIN, SPACING)
+    column.setSpacing(6)
+    return frame, column
+
+
+@contextmanager
+def silent(*widgets: QWidget) -> Iterator[None]:
+    """Change widgets without their signals: the change comes from the state."""
+    blockers = [QSignalBlocker(widget) for widget in widgets]
+    try:
+        yield
+    finally:
+        for blocker in blockers:
+            blocker.unblock()

@@ -1,0 +1,69 @@
+"""Which channel of the image feeds which input of the model."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QComboBox
+
+from napari_unet.gui.controller import Controller
+from napari_unet.gui.widgets.base import Step
+from napari_unet.gui.widgets.choices import combo
+
+_COLOUR = (0, 1, 2)
+Picked = tuple[int, ...] | None
+
+
+class ChannelChooser(Step):
+    """One combo box an input; hidden while the image has a single channel."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controller)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.boxes: list[QComboBox] = []
+        self._offered: list[Picked] = []
+        self.bind(self._show, "image_channels", "channels", "model")
+
+    def _show(self) -> None:
+        self._clear()
+        model, count = self.state.model, self.state.image_channels
+        self.setVisible(model is not None and count > 1)
+        if model is None or count < 2:
+            return
+        names = model.spec.channel_names
+        grey = model.spec.normalization.channels == "grey" and count >= len(_COLOUR)
+        single: list[Picked] = [(channel,) for channel in range(count)]
+        self._offered = [None, *([_COLOUR] if grey else []), *single]
+        for i in range(model.spec.network.in_channels):
+            title = names[i] if i < len(names) else "Channel"
+            self.boxes.append(self._box(i, self._offered))
+            self.add_form((title, self.boxes[-1]))
+
+    def _box(self, place: int, offered: list[Picked]) -> QComboBox:
+        box = combo("Which channel of the image the model sees here")
+        box.addItems([_in_words(picked, self.state.image_channels) for picked in offered])
+        chosen = self.state.channels
+        if chosen in offered:
+            box.setCurrentIndex(offered.index(chosen))
+        elif chosen is not None and chosen[place : place + 1] in offered:
+            box.setCurrentIndex(offered.index(chosen[place : place + 1]))
+        box.activated.connect(self._choose)
+        return box
+
+    def _choose(self) -> None:
+        picked = [self._offered[box.currentIndex()] for box in self.boxes]
+        if all(one is not None for one in picked):
+            self.state.channels = tuple(channel for one in picked if one for channel in one)
+
+    def _clear(self) -> None:
+        self.boxes.clear()
+        while (item := self.column.takeAt(0)) is not None:
+            layout = item.layout()
+            while layout is not None and layout.count():
+                widget = layout.takeAt(0).widget()
+                if widget is not None:
+                    widget.deleteLater()
+
+
+def _in_words(picked: Picked, count: int) -> str:
+    if picked is None:
+        return "Choose…"
+    return "Colour (1, 2, 3) as grey" if picked == _COLOUR else f"{picked[0] + 1} of {count}"

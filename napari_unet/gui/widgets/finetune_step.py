@@ -1,0 +1,153 @@
+"""Step 4: fine-tune, and decide about the new model."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QFileDialog,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QWidget,
+)
+
+from napari_unet.gui.controller import Controller
+from napari_unet.gui.state import ReviewedCount
+from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, silent
+from napari_unet.gui.widgets.curve_plot import CurvePlot
+
+_ROW_PX = 24
+
+
+class FineTuneStep(Step):
+    """Choose what to learn from and for how long; then use, save or discard the new model."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controller)
+        self.pairs = QListWidget()
+        self.pairs.setToolTip("Images with a correction layer; only reviewed pixels are learned from")
+        self.pairs.setSelectionMode(QListWidget.SelectionMode.NoSelection)
+        self.pairs.itemChanged.connect(self._skip)
+        self.pairs.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.minutes = QDoubleSpinBox()
+        self.minutes.setRange(0.05, 600)
+        self.minutes.setDecimals(2)
+        self.minutes.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.minutes.setSuffix(" min")
+        self.minutes.setToolTip("How long to train, checking included; cancelling keeps the best so far")
+        self.minutes.valueChanged.connect(self._set_minutes)
+        self.start = button(
+            "Fine-tune",
+            "Train a copy of the model on what is reviewed",
+            controller.finetuning.start,
+            primary=True,
+        )
+        self.obstacle = sentence(name="warning")
+        self.plot = CurvePlot(controller)
+        self.verdict = Verdict(controller)
+        self.add(heading("Learn from"), self.pairs, self.obstacle)
+        self.add_form(("Time", self.minutes))
+        self.add(self.start, self.plot, self.verdict)
+        self.column.addStretch(1)
+        self.bind(self._show_pairs, "counts", "skipped")
+        self.bind(self._show_minutes, "minutes")
+        self.bind(self._enable, "activity", "counts", "skipped", "model")
+
+    def _show_pairs(self) -> None:
+        counts = self.state.counts
+        with silent(self.pairs):
+            self.pairs.clear()
+            for count in counts:
+                self.pairs.addItem(self._item(count))
+        self.pairs.setVisible(bool(counts))
+        self.pairs.setFixedHeight(_ROW_PX * min(6, len(counts)) + 6)
+
+    def _item(self, count: ReviewedCount) -> QListWidgetItem:
+        item = QListWidgetItem(f"{count.title} · {count.reviewed_px:,} px reviewed")
+        item.setData(Qt.ItemDataRole.UserRole, count.correction)
+        item.setToolTip(item.text())
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+        chosen = count.correction not in self.state.skipped
+        item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
+        return item
+
+    def _skip(self, item: QListWidgetItem) -> None:
+        skipped = item.checkState() == Qt.CheckState.Unchecked
+        self.controller.finetuning.skip(item.data(Qt.ItemDataRole.UserRole), skipped=skipped)
+
+    def _show_minutes(self) -> None:
+        with silent(self.minutes):
+            self.minutes.setValue(self.state.minutes)
+
+    def _set_minutes(self, value: float) -> None:
+        self.state.minutes = value
+
+    def _enable(self) -> None:
+        state = self.state
+        chosen = [c for c in state.counts if c.correction not in state.skipped]
+        reviewed = any(c.reviewed_px for c in chosen)
+        if not state.counts:
+            say(self.obstacle, "There is no correction layer yet. Start one in step 3.")
+        elif not reviewed:
+            say(
+                self.obstacle,
+                "Nothing is marked as reviewed. Check a region in step 3 and mark it as reviewed: "
+                "only that is learned from.",
+            )
+        else:
+            say(self.obstacle, "")
+        self.start.setEnabled(reviewed and not state.busy and state.model is not None)
+        trained = state.model is None or state.model.trained
+        self.start.setText("Fine-tune" if trained else "Train from scratch")
+        self.minutes.setEnabled(not state.busy)
+        self.pairs.setEnabled(not state.busy)
+
+
+class Verdict(Step):
+    """What the new model is worth, and what to do with it."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controller)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        frame, column = card()
+        self.title, self.text = heading(""), sentence(name="facts")
+        column.addWidget(self.title)
+        column.addWidget(self.text)
+        finetuning = controller.finetuning
+        self.again = button(
+            "Use and segment again",
+            "Go on with the new model and segment the image with it",
+            lambda: finetuning.use(segment_again=True),
+            primary=True,
+        )
+        self.use = button("Use", "Go on with the new model", lambda: finetuning.use(segment_again=False))
+        self.save = button("Save as…", "Save the new model as a file", self._save)
+        self.discard = button("Discard", "Throw the new model away and keep the old one", finetuning.discard)
+        self.add(frame, self.again)
+        self.add_row(self.use, self.save, self.discard)
+        self.bind(self._show, "proposal")
+        self.bind(self._enable, "activity")
+
+    def _show(self) -> None:
+        proposal = self.state.proposal
+        self.setVisible(proposal is not None)
+        if proposal is None:
+            return
+        titles = {
+            True: "The new model is better",
+            False: "The new model is not better",
+            None: "A new model, not judged",
+        }
+        self.title.setText(titles[proposal.result.accepted])
+        say(self.text, proposal.result.sentence)
+
+    def _enable(self) -> None:
+        for widget in (self.again, self.use, self.save, self.discard):
+            assert isinstance(widget, QWidget)
+            widget.setEnabled(not self.state.busy)
+
+    def _save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save the new model", "model.safetensors", "Models (*.safetensors)")
+        if path:
+            self.controller.finetuning.save_as(path)

@@ -1,0 +1,156 @@
+"""Step 2: segment an image."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLineEdit, QSpinBox
+from superqt import QLabeledDoubleSlider
+
+from napari_unet.gui.controller import Controller
+from napari_unet.gui.widgets.base import Step, button, heading, say, sentence, silent
+from napari_unet.gui.widgets.channels import ChannelChooser
+from napari_unet.gui.widgets.choices import combo, show_choices
+
+_DEBOUNCE_MS = 250
+
+
+class SegmentStep(Step):
+    """Choose an image and how to read it, run the network, and tune how objects are found."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controller)
+        self._build_inputs()
+        self._build_objects()
+        self.preview = button(
+            "Preview visible region",
+            "Segment only what is on the screen, to try the settings",
+            controller.segmenting.preview,
+        )
+        self.segment = button("Segment", "Segment the whole image", controller.segmenting.segment, primary=True)
+        self.obstacle = sentence(name="warning")
+        self.add_form(
+            ("Image", self.images),
+            ("Axes", self.axes),
+        )
+        self.add(self.reading)
+        self.add(self.channels)
+        self.add_form(("Device", self.devices), ("Diameter", self.diameter))
+        self.add(self.obstacle)
+        self.add_row(self.preview, self.segment)
+        self.add(self.tuning_title)
+        self.add_form(("Threshold", self.threshold), ("Smallest size", self.min_size))
+        self.add(self.fill_holes, self.join_z, self.tuning_hint)
+        self.column.addStretch(1)
+        self._bind_all()
+
+    def _build_inputs(self) -> None:
+        choosing = self.controller.choosing
+        self.images = combo("The image layer to segment")
+        self.images.activated.connect(lambda i: choosing.choose_image(self.state.images[i].id))
+        self.axes = QLineEdit()
+        self.axes.setToolTip("One letter for each dimension of the image: T, C, Z, Y and X")
+        self.axes.editingFinished.connect(lambda: choosing.set_axes(self.axes.text()))
+        self.reading = sentence()
+        self.channels = ChannelChooser(self.controller)
+        self.devices = combo("Where the network runs; Automatic takes a GPU if there is one")
+        self.devices.activated.connect(self._set_device)
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setRange(0, 10_000)
+        self.diameter.setDecimals(0)
+        self.diameter.setSuffix(" px")
+        self.diameter.setSpecialValueText("not given")
+        self.diameter.setToolTip(
+            "Diameter of your objects in pixels, if they are much larger or smaller than those that the "
+            "model was trained on: the image is then rescaled for the network"
+        )
+        self.diameter.valueChanged.connect(self._set_diameter)
+
+    def _build_objects(self) -> None:
+        self.tuning_title = heading("Objects")
+        self.threshold = QLabeledDoubleSlider()
+        self.threshold.setOrientation(Qt.Orientation.Horizontal)
+        self.threshold.setRange(0.05, 0.95)
+        self.threshold.setSingleStep(0.05)
+        self.threshold.setDecimals(2)
+        self.threshold.setToolTip("Higher makes objects smaller; the network does not run again")
+        self.min_size = QSpinBox()
+        self.min_size.setRange(0, 1_000_000)
+        self.min_size.setSuffix(" px")
+        self.min_size.setToolTip("Smaller objects are dropped; the network does not run again")
+        self.fill_holes = QCheckBox("Fill holes")
+        self.fill_holes.setToolTip("Fill background that an object encloses")
+        self.join_z = QCheckBox("Join objects across slices")
+        self.join_z.setToolTip("With a model for planes: objects that overlap in Z become one")
+        self.tuning_hint = sentence("These settings apply at once, without running the network again.")
+        self._debounce = QTimer(self)
+        self._debounce.setSingleShot(True)
+        self._debounce.setInterval(_DEBOUNCE_MS)
+        self._debounce.timeout.connect(self.controller.segmenting.find_objects)
+        self.threshold.valueChanged.connect(self._tune)
+        self.min_size.valueChanged.connect(self._tune)
+        self.fill_holes.toggled.connect(self._tune)
+        self.join_z.toggled.connect(self._tune)
+
+    def _bind_all(self) -> None:
+        self.bind(self._show_images, "images", "image")
+        self.bind(self._show_reading, "axes", "image", "image_sentence")
+        self.bind(self._show_devices, "devices", "device")
+        self.bind(self._show_diameter, "diameter_px")
+        self.bind(self._show_objects, "objects", "model", "axes")
+        self.bind(self._enable, "activity", "obstacle", "image", "segmented")
+
+    def _show_images(self) -> None:
+        show_choices(self.images, self.state.images, self.state.image, "No image layer")
+
+    def _show_reading(self) -> None:
+        with silent(self.axes):
+            self.axes.setText(self.state.axes)
+        say(self.reading, self.state.image_sentence)
+
+    def _show_devices(self) -> None:
+        with silent(self.devices):
+            self.devices.clear()
+            for device in self.state.devices:
+                free = f" · {device.free_bytes / 1e9:.1f} GB free" if device.free_bytes else ""
+                self.devices.addItem(device.title + free, device.name)
+            self.devices.setCurrentIndex(max(0, self.devices.findData(self.state.device)))
+
+    def _show_diameter(self) -> None:
+        with silent(self.diameter):
+            self.diameter.setValue(self.state.diameter_px or 0)
+
+    def _show_objects(self) -> None:
+        objects, model = self.state.objects, self.state.model
+        with silent(self.threshold, self.min_size, self.fill_holes, self.join_z):
+            self.threshold.setValue(objects.threshold)
+            self.min_size.setValue(objects.min_size_px)
+            self.fill_holes.setChecked(objects.fill_holes)
+            self.join_z.setChecked(objects.join_z)
+        planes = model is not None and model.spec.dims == 2 and model.spec.meaning == "instances"
+        self.join_z.setVisible(planes and "Z" in self.state.axes)
+
+    def _enable(self) -> None:
+        state = self.state
+        idle = not state.busy
+        for widget in (self.images, self.axes, self.channels, self.devices, self.diameter):
+            widget.setEnabled(idle and state.image is not None)
+        for runs in (self.preview, self.segment):
+            runs.setEnabled(idle and not state.obstacle)
+        say(self.obstacle, state.obstacle)
+        kept = state.segmented is not None and state.segmented.image == state.image
+        say(self.tuning_hint, "Applied at once, without running the network again." if kept else "")
+
+    def _set_device(self, index: int) -> None:
+        self.state.device = self.devices.itemData(index)
+
+    def _set_diameter(self, value: float) -> None:
+        self.state.diameter_px = value or None
+
+    def _tune(self) -> None:
+        self.state.change_objects(
+            threshold=round(self.threshold.value(), 3),
+            min_size_px=self.min_size.value(),
+            fill_holes=self.fill_holes.isChecked(),
+            join_z=self.join_z.isChecked(),
+        )
+        self._debounce.start()

@@ -1,0 +1,58 @@
+"""Colours of the panel, taken from napari's theme."""
+
+from __future__ import annotations
+
+from napari.utils.theme import get_theme
+
+_SHEET = """
+QFrame#card {{ background: {foreground}; border: none; border-radius: 4px; }}
+QFrame#card QLabel {{ background: transparent; }}
+QLabel#heading {{ font-weight: 600; color: {text}; }}
+QLabel#hint {{ color: {dim}; }}
+QLabel#warning {{ color: {warning}; }}
+QLabel#error {{ color: {error}; }}
+QPushButton {{ padding: 5px 8px; }}
+QPushButton[primary="true"] {{ background: {current}; color: {on_current}; font-weight: 600; }}
+QPushButton[primary="true"]:hover {{ background: {highlight}; }}
+QPushButton[primary="true"]:disabled {{ background: {foreground}; color: {dim}; font-weight: 400; }}
+QPushButton#tab {{ background: transparent; border: none; border-bottom: 2px solid {primary};
+  border-radius: 0; padding: 6px 1px; font-size: {small}pt; color: {dim}; }}
+QPushButton#tab:hover {{ color: {text}; }}
+QPushButton#tab:checked {{ color: {text}; border-bottom: 2px solid {tab}; }}
+QFrame#strip {{ background: {foreground}; border: none; }}
+QFrame#strip QLabel {{ background: transparent; }}
+QProgressBar {{ min-height: 6px; max-height: 6px; border: none; border-radius: 3px;
+  background: {primary}; }}
+QProgressBar::chunk {{ background: {tab}; border-radius: 3px; }}
+"""
+
+
+def sheet(theme_name: str) -> str:
+    """Return the style sheet of a panel for one of napari's themes."""
+    theme = get_theme(theme_name).to_rgb_dict()
+    dark = _brightness(theme["background"]) < 0.5
+    return _SHEET.format(
+        **theme
+        | {
+            "dim": "rgb(160, 165, 175)" if dark else "rgb(95, 95, 95)",
+            "on_current": "white",
+            "tab": theme["current"],
+            "small": 9,
+            "warning": "rgb(230, 170, 70)" if dark else "rgb(150, 90, 0)",
+            "error": "rgb(255, 120, 110)" if dark else "rgb(180, 30, 20)",
+        }
+    )
+
+
+def plot_colours(theme_name: str) -> tuple[str, str, str, str]:
+    """Return background, axes, loss and score colours for the plot."""
+    dark = _brightness(get_theme(theme_name).to_rgb_dict()["background"]) < 0.5
+    if dark:
+        return ("#262930", "#a0a5af", "#7aa2f7", "#e0af68")
+    return ("#efebe9", "#5f5f5f", "#1f5fbf", "#b06000")
+
+
+def _brightness(colour: str) -> float:
+    """Brightness from 0 to 1 of a colour such as "rgb(38, 41, 48)"."""
+    red, green, blue = (int(part) for part in colour.strip("rgb() ").split(","))
+    return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255

@@ -1,0 +1,65 @@
+"""Viewers with panels, and a background process that is none."""
+
+import numpy as np
+import pytest
+from fake_client import FakeClient
+
+from napari_unet.gui import controller as controller_module
+from napari_unet.gui.controller import Controller
+from napari_unet.gui.state import ModelChoice
+from napari_unet.weights.spec import Provenance, untrained_spec
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "gui" in str(item.path):
+            item.add_marker(pytest.mark.gui)
+
+
+@pytest.fixture
+def client():
+    return FakeClient()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def trained():
+    spec = untrained_spec("unet-small")
+    provenance = Provenance(trained_on="Blobs", license="CC0", created="2025-01-01")
+    return ModelChoice(title="blobs", source="blobs", spec=spec.model_copy(update={"provenance": provenance}))
+
+
+@pytest.fixture
+def controller(viewer, client, trained):
+    """The controller of `viewer`; it talks to `client` and has a model with weights."""
+    raw = viewer.__wrapped__
+    made = Controller(raw, client)
+    made.state.models = (trained, *made.state.models)
+    made.modelling.choose(trained)
+    controller_module._CONTROLLERS[raw] = made
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def idle(controller, qtbot):
+    """Wait until the controller is idle."""
+
+    def wait(timeout=10_000):
+        qtbot.waitUntil(lambda: not controller.state.busy, timeout=timeout)
+
+    return wait
+
+
+@pytest.fixture
+def blobs():
+    """uint8 (96, 128) with five squares, one of them small."""
+    image = np.zeros((96, 128), np.uint8)
+    for y, x in ((10, 10), (10, 60), (60, 10), (60, 60)):
+        image[y : y + 20, x : x + 20] = 200
+    image[40:45, 100:105] = 200
+    return image

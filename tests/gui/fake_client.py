@@ -1,0 +1,131 @@
+"""A background process that is none: it answers in the test's own thread, one event a poll.
+
+Its network is a threshold at half of the brightest value. Everything else is the real thing.
+"""
+
+import itertools
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_unet.events import StepDone, TileDone, ValidationDone
+from napari_unet.imaging.image import open_image
+from napari_unet.jobs.messages import JobCancelled, JobDone, JobEvent, JobFailed, Ready
+from napari_unet.jobs.requests import (
+    Device,
+    FinetuneResult,
+    MergeResult,
+    SegmentResult,
+)
+from napari_unet.jobs.scratch import open_array
+from napari_unet.objects.merging import merge_prediction
+
+TILE = 32
+
+
+class FakeClient:
+    """Attributes: `requests` seen, `fail` with a sentence, `hold` events back."""
+
+    def __init__(self, candidate=b""):
+        self.requests, self.cancelled = [], set()
+        self.fail = ""
+        self.hold = False
+        self.closed = False
+        self.candidate = candidate
+        self.result = {"accepted": True, "old_score": 0.5, "new_score": 0.7, "sentence": "Better: 0.70, was 0.50."}
+        self._numbers = itertools.count(1)
+        self._messages = []
+        self._running = None
+
+    def start(self):
+        self._messages.append(Ready((Device(name="cpu", title="CPU"),)))
+
+    def submit(self, request):
+        number = next(self._numbers)
+        self.requests.append(request)
+        work = {
+            "segment": self._segment,
+            "objects": self._objects,
+            "merge": self._merge,
+            "finetune": self._finetune,
+        }[request.kind](request)
+        self._running = (number, work)
+        return number
+
+    def cancel(self, job):
+        self.cancelled.add(job)
+
+    def close(self):
+        self.closed = True
+
+    def poll(self):
+        messages, self._messages = self._messages, []
+        if self._running is not None and not self.hold:
+            messages.append(self._next(*self._running))
+        return messages
+
+    def _next(self, number, work):
+        if self.fail:
+            self._running = None
+            return JobFailed(number, self.fail)
+        if number in self.cancelled:
+            self._running = None
+            return JobCancelled(number)
+        try:
+            return JobEvent(number, next(work))
+        except StopIteration as end:
+            self._running = None
+            return JobDone(number, end.value)
+
+    def _segment(self, request):
+        image = open_image(open_array(request.image.array), request.image.axes)
+        probabilities, labels = open_array(request.probabilities, "r+"), open_array(request.labels, "r+")
+        size = image.sizes
+        (t0, t1), (z0, z1), (y0, y1), (x0, x1) = request.region or tuple((0, size[a]) for a in "TZYX")
+        top = float(np.max(image.array))
+        rows = range(y0, y1, TILE)
+        for done, y in enumerate(rows, 1):
+            stop = min(y + TILE, y1)
+            for t in range(t0, t1):
+                block = image.read(t, slice(z0, z1), slice(y, stop), slice(x0, x1), request.inference.channels)
+                inside = (block.mean(axis=0) > top / 2).astype(np.float32)
+                probabilities[:, t - t0, :, y - y0 : stop - y0] = np.stack([1 - inside, inside, 0 * inside])
+            yield TileDone(done, len(rows), ((t0, t1), (z0, z1), (y, stop), (x0, x1)))
+        labels[:], count = _label(probabilities, request.objects.min_size_px)
+        return SegmentResult(objects=count, seconds=0.1, device="cpu", exact=True)
+
+    def _objects(self, request):
+        probabilities, labels = open_array(request.probabilities), open_array(request.labels, "r+")
+        labels[:], count = _label(probabilities, request.objects.min_size_px)
+        return SegmentResult(objects=count, seconds=0.1)
+        yield
+
+    def _merge(self, request):
+        arrays = [open_array(ref) for ref in (request.correction, request.predicted, request.reviewed)]
+        merged = merge_prediction(*arrays, request.meaning)
+        open_array(request.merged, "r+")[:] = merged.labels
+        return MergeResult(kept=merged.kept, new=merged.new)
+        yield
+
+    def _finetune(self, request):
+        from pathlib import Path
+
+        for step in range(1, 6):
+            yield StepDone(step, 1 / step, float(step))
+        yield ValidationDone(5, 0.7, 0.7, 5.5)
+        Path(request.candidate).write_bytes(self.candidate)
+        return FinetuneResult(held_out_px=100, steps=5, seconds=6.0, candidate=request.candidate, **self.result)
+
+
+def _label(probabilities, min_size):
+    inside = np.asarray(probabilities[1]) > 0.5
+    labels = np.zeros(inside.shape, np.uint32)
+    count = 0
+    for t, volume in enumerate(inside):
+        found, n = ndi.label(volume)
+        sizes = np.bincount(found.ravel())
+        keep = [i for i in range(1, n + 1) if sizes[i] >= min_size]
+        for i in keep:
+            count += 1
+            labels[t][found == i] = count
+    return labels, count

@@ -23,13 +23,13 @@ export PYTEST_QT_API ?= $(QT_API)
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP) system  ## Segment a real image in napari; leaves masks, table and screenshot in demo-output/
+demo: system $(STAMP)  ## Segment a real image in napari; leaves masks, table and screenshot in demo-output/
 	sh scripts/demo.sh $(PYTHON_IN_VENV) $(DEMO_OUT)
 
-test: $(STAMP) system  ## Run the tests (about ten minutes on two cores)
+test: system $(STAMP)  ## Run the tests (about ten minutes on two cores)
 	$(PYTHON_IN_VENV) -m pytest $(PYTEST_ARGS)
 
-test-all: $(STAMP) system  ## Run the slow tests too, and those for a GPU where there is one
+test-all: system $(STAMP)  ## Run the slow tests too, and those for a GPU where there is one
 	$(PYTHON_IN_VENV) -m pytest -m "" $(PYTEST_ARGS)
 
 check: lint types floors manifest workflow docs  ## Run every check but the tests
@@ -54,7 +54,7 @@ workflow: $(STAMP)  ## The GitHub Actions workflow, against its schema
 docs: $(STAMP)  ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-screenshots: $(STAMP) system  ## Draw the pictures of the documentation again
+screenshots: system $(STAMP)  ## Draw the pictures of the documentation again
 	xvfb-run -a -s "-screen 0 1600x1200x24" $(PYTHON_IN_VENV) scripts/screenshots.py
 
 format: $(STAMP)  ## Format the code and repair what ruff can

@@ -1,0 +1,257 @@
+"""Prediction: from an image to probabilities.
+
+Read `predict_events` from top to bottom: statistics of the whole image, a plan of tiles, and for
+each batch of tiles read, normalize, network, probabilities, write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_unet.axes import PixelSize
+from napari_unet.errors import ImageError
+from napari_unet.events import Event, TileDone, finish
+from napari_unet.imaging.image import Image, check_channels, from_canonical, open_image
+from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
+from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
+from napari_unet.inference.canvas import Canvas, Reordered
+from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.devices import choose_device, describe_device
+from napari_unet.inference.running import Runner
+from napari_unet.inference.tiles import Tile, plan_tiles
+from napari_unet.networks.field import ReceptiveField, receptive_field
+from napari_unet.weights.model import Model
+from napari_unet.weights.spec import ModelSpec
+
+Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
+
+# Write side of a tile: small enough to be cancelled within a second or two on a laptop, large
+# enough for the halo not to dominate.
+TILE_PX = {2: {"cpu": 512, "mps": 1024, "cuda": 2048}, 3: {"cpu": 64, "mps": 96, "cuda": 160}}
+# Tiles are batched on GPUs only, up to so many pixels read at once: on a CPU it gains nothing.
+BATCH_PX = {"cpu": 0, "mps": 2**20, "cuda": 2**23}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Probabilities, and how they were made.
+
+    Attributes
+    ----------
+    probabilities : (K, T, Z, Y, X) float32
+        Of the window that was asked for.
+    device : str
+        For people.
+    tile, halo : int
+        Side of the write regions and context on each side, in pixels of the network's grid.
+    exact : bool
+        Whether the result equals the whole-image forward pass.
+    """
+
+    probabilities: Any
+    device: str
+    tile: int
+    halo: int
+    exact: bool
+
+
+def predict_events(
+    model: Model,
+    image: Image,
+    config: InferenceConfig | None = None,
+    out: Any | None = None,  # noqa: ANN401
+    region: Window | None = None,
+) -> Generator[Event, None, Prediction]:
+    """Predict probabilities, tile by tile.
+
+    Parameters
+    ----------
+    model : Model
+    image : Image
+    config : InferenceConfig, optional
+    out : array written as (K, T, Z, Y, X), optional
+        Is written tile by tile; a new numpy array by default.
+    region : (start, stop) along T, Z, Y and X, optional
+        Only this window; the rest of the image still serves as context.
+
+    Raises
+    ------
+    ChannelError, ImageError, DeviceError
+        If channels, image, window or device do not fit.
+    """
+    config = config or InferenceConfig()
+    window = _check_window(image, region)
+    channels = check_channels(image, config.channels)
+    check_input(image.name, len(channels), model.spec.normalization, model.spec.network.in_channels)
+    source = rescale(image, scale_factor(model.spec, image.pixel_size, config.diameter_px))
+    statistics = yield from statistics_events(source, model.spec.normalization, channels)
+    if out is None:
+        out = np.empty((len(model.spec.classes), *(part.stop - part.start for part in window)), np.float32)
+    runner = Runner(model, choose_device(config.device), config.precision)
+    field = receptive_field(model.network)
+    tile_px = config.tile or TILE_PX[model.spec.dims][runner.device.type]
+    tiles, canvas = _prepare(image, source, model.spec.dims, window, (tile_px, field, out))
+    work = [(t, tile) for t in range(window[0].start, window[0].stop) for tile in tiles]
+    done = 0
+    for batch in _batches(work, config.batch, BATCH_PX[runner.device.type]):
+        blocks = [_input(source, statistics, t, tile, channels) for t, tile in batch]
+        for (t, tile), values in zip(batch, runner.run(blocks), strict=True):
+            canvas.write(t, tile, values)
+            done += 1
+            yield TileDone(done, len(work), canvas.region(t, tile))
+    return Prediction(out, describe_device(runner.device), tile_px, field.halo, field.local)
+
+
+def scale_factor(spec: ModelSpec, pixel_size: PixelSize, diameter_px: float | None) -> float:
+    """By how much the image must grow for its objects to have the size that the model knows.
+
+    By the diameter of the objects where it is given, else by the pixel size where image and model
+    know theirs, else not at all.
+    """
+    factor = 1.0
+    if diameter_px is not None and spec.diameter_px is not None:
+        factor = spec.diameter_px / diameter_px
+    elif diameter_px is None and spec.pixel_size_um is not None and pixel_size.y_um is not None:
+        factor = pixel_size.y_um / spec.pixel_size_um
+    return 1.0 if abs(factor - 1) < TOLERANCE else factor
+
+
+def rescale(image: Image, factor: float) -> Readable:
+    """Return the image at another scale in the plane."""
+    return image if factor == 1 else Rescaled(image, factor)
+
+
+def _check_window(image: Image, region: Window | None) -> tuple[slice, ...]:
+    """Return the window as slices along T, Z, Y and X: the whole image by default."""
+    sides = [image.sizes[axis] for axis in "TZYX"]
+    if region is None:
+        return tuple(slice(0, side) for side in sides)
+    if any(not 0 <= start < stop <= side for (start, stop), side in zip(region, sides, strict=True)):
+        raise ImageError(f'The window {region} does not lie inside "{image.name}" with T, Z, Y, X = {sides}.')
+    return tuple(slice(start, stop) for start, stop in region)
+
+
+def _prepare(
+    image: Image, source: Readable, dims: int, window: tuple[slice, ...], how: tuple[int, ReceptiveField, Any]
+) -> tuple[list[Tile], Canvas]:
+    """Plan the tiles of a time point, and the canvas that takes them."""
+    tile_px, field, out = how
+    depth, *new = (source.sizes[axis] for axis in "ZYX")
+    old = [image.sizes[axis] for axis in "YX"]
+    planar = [_scaled_part(part, a, b) for part, a, b in zip(window[2:], old, new, strict=True)]
+    scaled_window = (window[1], *planar)
+    if dims == 3:
+        tiles = plan_tiles((depth, *new), tile_px, field.halo, field.stride, scaled_window)
+        per_plane = len(tiles) // len({tile.write[0].start for tile in tiles})
+    else:
+        flat = plan_tiles(new, tile_px, field.halo, field.stride, planar)
+        tiles = [_in_plane(tile, z) for z in range(window[1].start, window[1].stop) for tile in flat]
+        per_plane = len(flat)
+    canvas = Canvas(out, window, scaled_window, (old[0], old[1]), (new[0], new[1]), per_plane)
+    return tiles, canvas
+
+
+def _scaled_part(part: slice, old: int, new: int) -> slice:
+    """Range of the new grid that is needed to interpolate a range of the old one."""
+    if old == new:
+        return part
+    return slice(max(0, part.start * new // old - 2), min(new, -(-part.stop * new // old) + 2))
+
+
+def _in_plane(tile: Tile, z: int) -> Tile:
+    at = slice(z, z + 1)
+    return Tile((at, *tile.read), (slice(0, 1), *tile.crop), (at, *tile.write))
+
+
+def _input(
+    source: Readable, statistics: Statistics, t: int, tile: Tile, channels: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    z, y, x = tile.read
+    return statistics.normalize(source.read(t, z, y, x, channels), t)
+
+
+def _batches(work: Sequence[tuple[int, Tile]], count: int | None, batch_px: int) -> Iterator[list[tuple[int, Tile]]]:
+    """Group neighbours whose reads have one shape."""
+    remaining = iter(work)
+    batch: list[tuple[int, Tile]] = []
+    shape: tuple[int, ...] = ()
+    for item in remaining:
+        sides = tuple(part.stop - part.start for part in item[1].read)
+        limit = count or max(1, batch_px // int(np.prod(sides)))
+        if batch and (sides != shape or len(batch) >= limit):
+            yield batch
+            batch = []
+        batch.append(item)
+        shape = sides
+    if batch:
+        yield batch
+
+
+def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these names
+    model: Model,
+    image: Any,  # noqa: ANN401
+    axes: str | None = None,
+    channels: Sequence[int] | None = None,
+    pixel_size: float | PixelSize | None = None,
+    diameter: float | None = None,
+    tile: int | None = None,
+    device: str = "auto",
+    out: Any | None = None,  # noqa: ANN401
+) -> npt.NDArray[np.float32]:
+    """Predict a probability map.
+
+    Parameters
+    ----------
+    model : Model
+    image : numpy, Dask or Zarr array, or Image
+    axes : str, optional
+        One letter a dimension, such as "TZYX" or "YXC"; YX or ZYX by default.
+    channels : sequence of int, optional
+        Which channels feed the model, in its order; all by default.
+    pixel_size : float or PixelSize, optional
+        In µm; the image is rescaled to that of the model where that is known.
+    diameter : float, optional
+        Of the objects, in pixels; the image is rescaled to the size that the model knows.
+    tile : int, optional
+        Side of the write region of a tile in pixels; None chooses.
+    device : str
+        "auto", "cpu", "mps", "cuda" or "cuda:N".
+    out : Zarr or numpy array, optional
+        Of the result's shape, is written tile by tile.
+
+    Returns
+    -------
+    (class, *axes without C) float32
+        In the order of axes that was given.
+
+    Raises
+    ------
+    AxesError, ChannelError, ImageError, DeviceError
+        If axes, channels, image or device do not fit.
+    """
+    source = as_image(image, axes, pixel_size)
+    config = InferenceConfig(channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device)
+    target = None if out is None else Reordered(out, source.label_axes)
+    found = finish(predict_events(model, source, config, target))
+    if out is not None:
+        written: npt.NDArray[np.float32] = out
+        return written
+    return from_canonical(np.moveaxis(found.probabilities, 0, 1), f"C{source.label_axes}")
+
+
+def as_image(image: Any, axes: str | None, pixel_size: float | PixelSize | None) -> Image:  # noqa: ANN401
+    """Wrap an array; an `Image` is taken as it is, but for what is given explicitly."""
+    size = PixelSize(None, pixel_size, pixel_size) if isinstance(pixel_size, (int, float)) else pixel_size
+    if isinstance(image, Image):
+        return replace(image, axes=axes or image.axes, pixel_size=size or image.pixel_size)
+    return open_image(image, axes, size)
+
+
+def as_channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Freeze a choice of channels."""
+    return None if channels is None else tuple(channels)

@@ -28,9 +28,10 @@ def export_labels(
     labels = read_labels(source, axes)
     size = labels.pixel_size if pixel_size is None else pixel_size
     kept = without(labels.axes, "C")
-    values = from_canonical(to_canonical(np.asarray(labels.array[...]), labels.axes), kept)
+    canonical = to_canonical(np.asarray(labels.array[...]), labels.axes)
+    values = from_canonical(canonical, kept)
     save_masks(out, values, axes=kept, pixel_size=size)
     typer.echo(f"{len(np.setdiff1d(values, 0))} objects written to {out}")
     if table is not None:
-        save_table(table, measure(values, kept, size))
+        save_table(table, measure(canonical[:, 0], size))
         typer.echo(f"Table of objects written to {table}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import typer
 
@@ -22,10 +25,13 @@ from napari_unet.imaging.reading import image_name, read_image
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.segmentation import Segmentation, segment_events
 from napari_unet.jobs.explaining import explain
+from napari_unet.jobs.scratch import Scratch, open_array
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.measuring import measure
 from napari_unet.weights.loading import load_model
 from napari_unet.weights.model import Model
+
+IN_MEMORY_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +86,9 @@ def segment_files(
             image = read_image(path, inference.axes)
             if pixel_size is not None:
                 image = replace(image, pixel_size=pixel_size)
-            segmentation = segment_image(model, image, inference, options)
-            written = write_results(outputs, image_name(path), image, segmentation)
+            with _room_for_probabilities(model, image) as room:
+                segmentation = segment_image(model, image, inference, options, room)
+                written = write_results(outputs, image_name(path), image, segmentation)
             typer.echo(f"{path}: {segmentation.count} objects, {', '.join(str(file) for file in written)}")
         except Cancelled:
             raise
@@ -93,9 +100,15 @@ def segment_files(
     return not failed
 
 
-def segment_image(model: Model, image: Image, inference: InferenceConfig, options: ObjectOptions) -> Segmentation:
-    """Segment one image while a bar shows the progress."""
-    return run_shown(segment_events(model, image, inference, options), image.name)
+def segment_image(
+    model: Model,
+    image: Image,
+    inference: InferenceConfig,
+    options: ObjectOptions,
+    probabilities: npt.NDArray[np.float32] | None = None,
+) -> Segmentation:
+    """Segment one image while a bar shows the progress; `probabilities` is written if given."""
+    return run_shown(segment_events(model, image, inference, options, (probabilities, None)), image.name)
 
 
 def write_results(outputs: Outputs, stem: str, image: Image, segmentation: Segmentation) -> list[Path]:
@@ -106,16 +119,22 @@ def write_results(outputs: Outputs, stem: str, image: Image, segmentation: Segme
     written = [target]
     if outputs.probabilities:
         written.append(outputs.folder / f"{stem}_probabilities.tif")
-        save_probabilities(written[-1], segmentation.prediction.probabilities, pixel_size=image.pixel_size)
+        save_probabilities(written[-1], probability_map(image, segmentation), image.label_axes, image.pixel_size)
     if outputs.table:
         written.append(outputs.folder / f"{stem}_objects.csv")
-        save_table(written[-1], measure(masks, image.label_axes, image.pixel_size))
+        save_table(written[-1], measure(segmentation.labels, image.pixel_size, image))
     return written
 
 
 def label_image(image: Image, segmentation: Segmentation) -> npt.NDArray[Any]:
     """Labels with the axes of the image, without its channels."""
     return from_canonical(segmentation.labels[:, None], image.label_axes)
+
+
+def probability_map(image: Image, segmentation: Segmentation) -> npt.NDArray[np.float32]:
+    """Probabilities (class, ...) with the axes of the image after the class."""
+    classes = (from_canonical(one[:, None], image.label_axes) for one in segmentation.prediction.probabilities)
+    return np.stack(list(classes))
 
 
 def make_folder(folder: Path) -> None:
@@ -130,6 +149,20 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f'The folder "{folder}" cannot be made ({error.strerror}). Choose another one.') from error
+
+
+@contextmanager
+def _room_for_probabilities(model: Model, image: Image) -> Iterator[npt.NDArray[np.float32] | None]:
+    """Make room on disk for large probability maps; small ones may stay in memory (None)."""
+    shape = (len(model.spec.classes), *(image.sizes[axis] for axis in "TZYX"))
+    if 4 * math.prod(shape) <= IN_MEMORY_BYTES:
+        yield None
+        return
+    scratch = Scratch()
+    try:
+        yield open_array(scratch.array(shape, np.float32), "r+")
+    finally:
+        scratch.close()
 
 
 def _check_names(paths: Sequence[Path]) -> None:

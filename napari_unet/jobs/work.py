@@ -114,8 +114,7 @@ def _segment(request: SegmentRequest) -> Generator[Event, None, SegmentResult]:
         open_image_ref(request.image),
         request.inference,
         request.objects,
-        probabilities=open_array(request.probabilities, "r+"),
-        labels=open_array(request.labels, "r+"),
+        outputs=(open_array(request.probabilities, "r+"), open_array(request.labels, "r+")),
         region=request.region,
     )
     prediction = segmentation.prediction

@@ -52,16 +52,21 @@ def main() -> None:
         sys.exit(CANCELLED)
 
 
-@app.callback()
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
-) -> None:
-    """Segment images with U-Nets, fine-tune them on corrections, and export the masks."""
-    if show:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         import napari_unet
 
         typer.echo(f"napari-unet {napari_unet.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[  # its callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Segment images with U-Nets, fine-tune them on corrections, and export the masks."""
 
 
 @app.command()

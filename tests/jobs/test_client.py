@@ -61,6 +61,11 @@ def client():
     client.close()
 
 
+def test_viewer_side_does_not_import_torch():
+    program = "import sys, napari_unet.jobs.client, napari_unet.jobs.scratch; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_messages_arrive_in_order(client):
     first, second = client.submit(script("count")), client.submit(script("count"))
     assert client.busy

@@ -1,0 +1,322 @@
+"""The command line, as a user types it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_unet as nu
+from napari_unet.cli import main
+from napari_unet.cli.showing import run_shown
+from napari_unet.errors import Cancelled
+from napari_unet.events import Notice, Progress, StepDone, TileDone, ValidationDone
+from napari_unet.weights.bundled import bundled, own_folder
+from napari_unet.weights.file import read_spec
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command; returns exit code, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["napari-unet", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return exit_.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A small model with random weights."""
+    return nu.new_model("unet", width=8, depth=2).save(tmp_path_factory.mktemp("model") / "tiny.safetensors")
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """An ImageJ TIFF of 70 x 90 pixels of 0.5 µm."""
+    values = np.random.default_rng(0).integers(0, 200, (70, 90), dtype="uint8")
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, values, imagej=True, resolution=(2, 2), metadata={"unit": "um", "axes": "YX"})
+    return path
+
+
+def command(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "napari_unet.cli", *words], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_imports_nothing_heavy():
+    program = """
+import sys
+from napari_unet.cli import main
+sys.argv = ["napari-unet", "--help"]
+try:
+    main()
+except SystemExit:
+    pass
+heavy = {"torch", "numpy", "scipy", "skimage", "zarr", "napari", "qtpy", "pydantic"} & set(sys.modules)
+sys.exit(", ".join(sorted(heavy)) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("segment", "finetune", "export", "models", "demo"):
+        assert name in done.stdout
+
+
+def test_help_answers_within_half_a_second():
+    times = []
+    for _ in range(5):  # the best of several: other programs may be busy
+        begin = time.perf_counter()
+        assert command("--help").returncode == 0
+        times.append(time.perf_counter() - begin)
+        if times[-1] < 0.5:
+            break
+    assert min(times) < 0.5
+
+
+def test_version(run):
+    assert run("--version") == (0, f"napari-unet {nu.__version__}\n", "")
+
+
+def test_segment_writes_masks_probabilities_and_table(run, tiny, cells, tmp_path):
+    options = ["--probabilities", "--table", "--min-size", 1, "--tile", 32, "--device", "cpu"]
+    code, out, err = run("segment", cells, "--model", tiny, "--out", tmp_path / "new" / "results", *options)
+    assert code == 0, err
+    results = tmp_path / "new" / "results"
+    assert sorted(path.name for path in results.iterdir()) == [
+        "cells_masks.tif",
+        "cells_objects.csv",
+        "cells_probabilities.tif",
+    ]
+    with tifffile.TiffFile(results / "cells_masks.tif") as tiff:
+        masks = tiff.asarray()
+        assert tiff.is_imagej
+        assert tiff.pages[0].tags["XResolution"].value == (2, 1)
+    assert masks.shape == (70, 90)
+    assert masks.dtype == np.uint16
+    probabilities = tifffile.imread(results / "cells_probabilities.tif")
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+    with (results / "cells_objects.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == masks.max()
+    assert f"{masks.max()} objects" in out
+
+
+def test_segment_goes_on_after_an_image_that_is_damaged(run, tiny, cells, tmp_path):
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(cells.read_bytes()[:200])
+    other = tmp_path / "other.tif"
+    other.write_bytes(cells.read_bytes())
+    code, out, err = run("segment", cells, broken, other, "--model", tiny, "--out", tmp_path / "out")
+    assert code == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cells_masks.tif", "other_masks.tif"]
+    assert err.count("broken.tif") >= 1
+    assert "1 of 3 images failed." in err
+    assert out.count("objects") == 2
+
+
+def test_segment_keeps_axes_and_takes_channel_pixel_size_and_threshold(run, tiny, tmp_path):
+    stack = np.random.default_rng(0).integers(0, 200, (2, 3, 40, 50), dtype="uint8")
+    np.save(tmp_path / "stack.npy", stack)
+    common = ["segment", tmp_path / "stack.npy", "-m", tiny, "--out", tmp_path, "--axes", "tcyx", "--channels", "2"]
+    code, _, err = run(*common, "--pixel-size", "0.25", "--min-size", 1)
+    assert code == 0, err
+    masks = tifffile.imread(tmp_path / "stack_masks.tif")
+    assert masks.shape == (2, 40, 50)
+    assert masks.any()
+    assert run(*common, "--threshold", "0.999")[0] == 0
+    assert not tifffile.imread(tmp_path / "stack_masks.tif").any()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--model", "nonsense"], 'There is no model "nonsense"'),
+        (["--channels", "one"], 'The channels "one" are no whole numbers'),
+        (["--pixel-size", "-1"], 'The pixel size "-1" is not one positive number'),
+        (["--pixel-size", "1,2"], "nor Z,Y,X"),
+        (["--tile", "0"], "0 is not allowed for tile"),
+        (["--threshold", "1.5"], "1.5 is not allowed for threshold"),
+        (["--device", "cuda:99"], 'no device "cuda:99"'),
+        (["--channels", "3"], "has 1 channel"),
+        (["--axes", "QX"], "contain Q"),
+    ],
+)
+def test_segment_says_what_is_wrong(run, tiny, cells, tmp_path, options, sentence):
+    code, out, err = run("segment", cells, "--model", tiny, "--out", tmp_path / "out", *options)
+    assert code == 1
+    assert sentence in err
+    assert out == ""
+    assert not list(tmp_path.rglob("*_masks.tif"))
+
+
+def test_segment_refuses_images_whose_masks_would_replace_each_other(run, tiny, cells, tmp_path):
+    again = tmp_path / "b" / "cells.ome.tif"
+    code, _, err = run("segment", cells, again, "--model", tiny, "--out", tmp_path)
+    assert code == 1
+    assert '2 of the images are called "cells"' in err
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a folder that cannot be written")
+def test_segment_into_a_read_only_folder_is_a_sentence(run, tiny, cells, tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    code, _, err = run("segment", cells, "--model", tiny, "--out", folder)
+    assert code == 1
+    assert "locked" in err
+
+
+def test_folder_that_is_a_file_is_a_sentence(run, tiny, cells):
+    code, _, err = run("segment", cells, "--model", tiny, "--out", cells)
+    assert code == 1
+    assert "cannot be made" in err
+
+
+@pytest.fixture
+def corrected(tmp_path):
+    """Two images of bright squares, their labels, and a reviewed region of each."""
+    files = {"image": [], "labels": [], "reviewed": []}
+    for number in range(2):
+        labels = np.zeros((64, 64), "uint16")
+        for i in range(9):
+            y, x = 4 + 20 * (i // 3), 4 + 20 * (i % 3)
+            labels[y : y + 11, x : x + 11] = i + 1
+        image = np.where(labels > 0, 170, 60) + np.random.default_rng(number).normal(0, 5, labels.shape)
+        reviewed = np.zeros((64, 64), "uint8")
+        reviewed[:, :40] = 1
+        for kind, array in (("image", image.astype("uint8")), ("labels", labels), ("reviewed", reviewed)):
+            files[kind].append(tmp_path / f"{kind}{number}.tif")
+            tifffile.imwrite(files[kind][-1], array)
+    return files
+
+
+def repeated(files, *kinds):
+    return [word for kind in kinds for path in files[kind] for word in (f"--{kind}", path)]
+
+
+def test_finetune_writes_the_candidate_and_says_whether_it_is_better(run, tiny, corrected, tmp_path):
+    out = tmp_path / "models" / "new.safetensors"
+    words = repeated(corrected, "image", "labels", "reviewed")
+    code, said, err = run("finetune", "-m", tiny, *words, "--seconds", 3, "--out", out, "--device", "cpu")
+    assert code == 0, err
+    assert read_spec(out).classes == ("background", "interior", "border")
+    assert any(word in said for word in ("Accepted.", "Not accepted:", "Not judged:"))
+    assert str(out) in said
+    assert len(said.splitlines()) == 2
+
+
+def test_finetune_trains_a_variant_from_scratch_with_new_classes(run, corrected, tmp_path):
+    for path in corrected["labels"]:
+        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype("uint8"))
+    out = tmp_path / "new.safetensors"
+    words = [*repeated(corrected, "image", "labels"), "--classes", "background, square"]
+    code, _, err = run("finetune", "-m", "unet-small", *words, "--seconds", 1, "--out", out, "--device", "cpu")
+    assert code == 0, err
+    assert read_spec(out).classes == ("background", "square")
+    assert read_spec(out).meaning == "semantic"
+
+
+def test_finetune_says_what_is_wrong(run, tiny, corrected, tmp_path):
+    start = ["finetune", "-m", tiny, "--out", tmp_path / "new.safetensors"]
+    code, _, err = run(*start, *repeated(corrected, "image"), "--labels", corrected["labels"][0])
+    assert code == 1
+    assert "2 images, 1 label images and 0 reviewed regions were given" in err
+    nothing = tmp_path / "nothing.tif"
+    tifffile.imwrite(nothing, np.zeros((64, 64), "uint8"))
+    one = ["--image", corrected["image"][0], "--labels", corrected["labels"][0]]
+    code, _, err = run(*start, *one, "--reviewed", nothing)
+    assert code == 1
+    assert "No pixel is marked as reviewed" in err
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_export_writes_masks_and_table(run, tmp_path):
+    labels = np.zeros((3, 20, 30), "int64")
+    labels[1, 5:9, 5:9] = 300
+    np.save(tmp_path / "labels.npy", labels)
+    words = ["--out", tmp_path / "masks.tif", "--table", tmp_path / "masks.csv", "--pixel-size", "2,0.5,0.5"]
+    code, out, err = run("export", tmp_path / "labels.npy", *words)
+    assert code == 0, err
+    assert "1 objects" in out
+    with tifffile.TiffFile(tmp_path / "masks.tif") as tiff:
+        np.testing.assert_array_equal(tiff.asarray(), labels)
+        assert tiff.imagej_metadata["spacing"] == 2
+    with (tmp_path / "masks.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+def test_export_of_something_else_is_a_sentence(run, tmp_path):
+    (tmp_path / "labels.txt").write_text("no image")
+    code, _, err = run("export", tmp_path / "labels.txt", "--out", tmp_path / "masks.tif")
+    assert code == 1
+    assert "labels.txt" in err
+
+
+def test_models_lists_own_models_and_variants(run, tiny):
+    own_folder().mkdir(parents=True)
+    (own_folder() / "mine.safetensors").write_bytes(tiny.read_bytes())
+    (own_folder() / "damaged.safetensors").write_bytes(b"nothing")
+    code, out, err = run("models")
+    assert (code, err) == (0, "")
+    assert "mine" in out
+    assert "objects in planes, unet" in out
+    assert "damaged" in out
+    for name, line in nu.variants().items():
+        assert name in out
+        assert line in out
+
+
+@pytest.mark.skipif("nuclei" not in bundled(), reason="the starter model has not been trained yet")
+def test_demo_finds_nuclei_in_a_real_image(run, tmp_path):
+    code, out, err = run("demo", "--out", tmp_path / "demo", "--device", "cpu")
+    assert code == 0, err
+    masks = tifffile.imread(tmp_path / "demo" / "ihc_masks.tif")
+    assert masks.shape == (512, 512)
+    assert len(np.unique(masks)) > 50
+    for name in ("ihc_masks.tif", "ihc_objects.csv", "ihc_overlay.png"):
+        assert str(tmp_path / "demo" / name) in out
+        assert (tmp_path / "demo" / name).stat().st_size > 1000
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_cancels_at_the_next_event():
+    closed = []
+
+    def work():
+        try:
+            for step in range(100):
+                if step == 3:
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield Progress("Working", step, 100)
+        finally:
+            closed.append(step)
+
+    with pytest.raises(Cancelled):
+        run_shown(work(), "image")
+    assert closed == [3]
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_every_event_can_be_shown():
+    def work():
+        yield Progress("Reading", 0, 1)
+        yield TileDone(1, 2, ((0, 1), (0, 1), (0, 8), (0, 8)))
+        yield StepDone(1, 0.5, 0.1)
+        yield ValidationDone(1, 0.5, 0.5, 0.1)
+        yield Notice("Something")
+        return "result"
+
+    assert run_shown(work(), "image", budget_s=3) == "result"

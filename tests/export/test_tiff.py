@@ -1,0 +1,370 @@
+"""Export: what is saved reads back the same everywhere, or nothing changes on the disk."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image as Pillow
+
+from napari_unet.axes import PixelSize
+from napari_unet.errors import AxesError, ExportError, LabelsError
+from napari_unet.export import atomic, tiff
+from napari_unet.export.tiff import save_masks, save_probabilities
+from napari_unet.imaging.reading import read_image
+
+RNG = np.random.default_rng(0)
+SIZE = PixelSize(1.5, 0.325, 0.3251)
+
+
+def labels_of(axes, largest=65535):
+    sizes = {"T": 2, "Z": 3, "Y": 17, "X": 23}
+    array = RNG.integers(0, largest, [sizes[axis] for axis in axes], dtype=np.int64, endpoint=True)
+    array.flat[0] = largest
+    return array
+
+
+def leftovers(folder):
+    return sorted(path.name for path in folder.iterdir() if "partial" in path.name)
+
+
+# --- what is written ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZYX", "TYX", "TZYX", "ZTYX", "XY", "YXZ"])
+@pytest.mark.parametrize("largest", [1, 65535, 65536, 2**32 - 1])
+def test_masks_come_back(tmp_path, axes, largest):
+    labels = labels_of(axes, largest)
+    path = save_masks(tmp_path / "m.tif", labels, axes, SIZE)
+    image = read_image(path)
+    wanted = "".join(axis for axis in "TZYX" if axis in axes)
+    assert image.axes == wanted
+    np.testing.assert_array_equal(image.array, np.transpose(labels, [axes.index(axis) for axis in wanted]))
+    assert image.array.dtype == (np.uint16 if largest <= 65535 else np.uint32)
+    assert image.pixel_size.along("ZYX") == pytest.approx(SIZE.along("ZYX"), rel=1e-6)
+    assert leftovers(tmp_path) == []
+
+
+@given(
+    labels=hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.int32, np.uint32]),
+        hnp.array_shapes(min_dims=2, max_dims=3, max_side=6),
+        elements=st.integers(0, 200),
+    )
+)
+@example(np.ones((2, 1), np.uint8))
+@example(np.ones((3, 2, 1), np.uint32))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_small_mask_comes_back(tmp_path, labels):
+    image = read_image(save_masks(tmp_path / "m.tif", labels))
+    np.testing.assert_array_equal(np.asarray(image.array).reshape(labels.shape), labels)
+
+
+def test_layout_that_imagej_opens(tmp_path):
+    with tifffile.TiffFile(save_masks(tmp_path / "m.tif", labels_of("TZYX"), "TZYX", SIZE)) as file:
+        page = file.pages[0]
+        assert file.is_imagej
+        assert not file.is_bigtiff
+        assert not page.is_tiled
+        assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+        assert page.predictor == 1
+        assert file.byteorder == "<"
+        metadata = file.imagej_metadata
+        assert (metadata["frames"], metadata["slices"], metadata["unit"]) == (2, 3, "um")
+        assert metadata["spacing"] == 1.5
+
+
+def test_many_objects_make_an_ome_tiff(tmp_path):
+    with tifffile.TiffFile(save_masks(tmp_path / "m.tif", labels_of("ZYX", 70_000), pixel_size=SIZE)) as file:
+        assert file.is_ome
+        assert 'PhysicalSizeZ="1.5"' in file.ome_metadata
+        assert file.series[0].dtype == np.uint32
+
+
+def test_large_stacks_make_a_bigtiff(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff, "IMAGEJ_BYTES", 1000)
+    monkeypatch.setattr(tiff, "BIGTIFF_BYTES", 4000)
+    labels = labels_of("TZYX", 500)
+    path = save_masks(tmp_path / "m.tif", labels, "TZYX")
+    with tifffile.TiffFile(path) as file:
+        assert file.is_bigtiff
+        assert file.is_ome
+    np.testing.assert_array_equal(read_image(path).array, labels)
+
+
+def test_other_programs_read_the_same_ids(tmp_path):
+    flat = labels_of("YX")
+    with Pillow.open(save_masks(tmp_path / "flat.tif", flat)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), flat)
+    stack = labels_of("ZYX")
+    with Pillow.open(save_masks(tmp_path / "stack.tif", stack)) as picture:
+        assert picture.n_frames == 3
+        for z in range(3):
+            picture.seek(z)
+            np.testing.assert_array_equal(np.asarray(picture), stack[z])
+
+
+def test_unknown_pixel_size_stays_unknown(tmp_path):
+    for largest in (3, 70_000):
+        path = save_masks(tmp_path / "m.tif", labels_of("ZYX", largest))
+        assert read_image(path).pixel_size == PixelSize()
+        path = save_masks(tmp_path / "m.tif", labels_of("ZYX", largest), pixel_size=PixelSize(z_um=2.0))
+        assert read_image(path).pixel_size == PixelSize()
+        path = save_masks(tmp_path / "m.tif", labels_of("ZYX", largest), pixel_size=PixelSize(None, 0.5, 0.5))
+        assert read_image(path).pixel_size == PixelSize(None, 0.5, 0.5)
+
+
+def test_lazy_labels_are_read_plane_by_plane(tmp_path):
+    labels = labels_of("ZYX").astype(np.uint16)
+    stored = zarr.create_array(tmp_path / "a.zarr", data=labels, chunks=(1, 17, 23))
+    np.testing.assert_array_equal(read_image(save_masks(tmp_path / "m.tif", stored)).array, labels)
+
+
+def test_probabilities_have_their_classes_as_channels(tmp_path):
+    probabilities = RNG.random((3, 4, 17, 23)).astype(np.float32)
+    probabilities[0, 0, 0, 0] = np.nan
+    path = save_probabilities(tmp_path / "p.tif", probabilities, "ZYX", SIZE)
+    image = read_image(path)
+    assert image.axes == "ZCYX"
+    np.testing.assert_array_equal(image.array, probabilities.transpose(1, 0, 2, 3))
+    assert image.array.dtype == np.float32
+    assert image.pixel_size.along("ZYX") == pytest.approx(SIZE.along("ZYX"), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Maske 3 (α).tif", "細胞 #1 & 50%.TIFF", "n" * 251 + ".tif"])
+def test_any_file_name(tmp_path, name):
+    path = save_masks(str(tmp_path / name), labels_of("YX"))
+    assert path == tmp_path / name
+    assert read_image(path).array.shape == (17, 23)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such rights")
+def test_new_file_has_usual_rights_and_old_one_keeps_its_own(tmp_path):
+    (tmp_path / "usual").touch()
+    path = save_masks(tmp_path / "m.tif", labels_of("YX"))
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    path.chmod(0o640)
+    save_masks(path, labels_of("YX"))
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_whole_floats_are_ids(tmp_path):
+    labels = np.array([[0.0, 1.0], [2.0, 65536.0]])
+    np.testing.assert_array_equal(read_image(save_masks(tmp_path / "m.tif", labels)).array, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array([[True, False]]), "True and False"),
+        (np.array([[0, -1]]), "go down to -1"),
+        (np.array([[0.5, 1]]), "fractions"),
+        (np.array([[np.nan, 1]]), "NaN"),
+        (np.array([[0, 2**32]]), "4294967296"),
+        (np.array([["a", "b"]]), "<U1"),
+        (np.zeros((0, 4), int), "no pixels"),
+    ],
+)
+def test_labels_that_are_none(tmp_path, labels, words):
+    (tmp_path / "m.tif").write_bytes(b"old")
+    with pytest.raises(LabelsError, match=words) as error:
+        save_masks(tmp_path / "m.tif", labels)
+    assert str(error.value).endswith(".")
+    assert (tmp_path / "m.tif").read_bytes() == b"old"
+
+
+def test_wrong_axes_and_wrong_suffix(tmp_path):
+    with pytest.raises(AxesError):
+        save_masks(tmp_path / "m.tif", labels_of("TZYX"))
+    with pytest.raises(AxesError, match="no channels"):
+        save_masks(tmp_path / "m.tif", labels_of("ZYX"), "CYX")
+    with pytest.raises(ExportError, match=r"\.tif"):
+        save_masks(tmp_path / "m.png", labels_of("YX"))
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- a disk that fails --------------------------------------------------------------------------
+
+
+class Failing:
+    """Let the k-th call through a file operation fail."""
+
+    def __init__(self, function, k, error):
+        self.function, self.left, self.error = function, k, error
+
+    def __call__(self, *args, **kwargs):
+        self.left -= 1
+        if self.left == 0:
+            raise self.error
+        return self.function(*args, **kwargs)
+
+    def spared(self, save):
+        """Whether there were fewer than k calls; otherwise saving must have said so."""
+        try:
+            save()
+        except ExportError as error:
+            message = str(error)
+        else:
+            return True
+        assert "unchanged" in message
+        assert "m.tif" in message
+        return False
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+NUMPY_FULL = OSError("2621440 requested and 1572736 written")
+ERRORS = [FULL, NUMPY_FULL, OSError(errno.EROFS, "Read-only file system"), OSError(errno.EIO, "Input/output error")]
+PLACES = [
+    (os, "fsync"),
+    (os, "replace"),
+    (atomic.tempfile, "mkstemp"),
+    (tifffile.FileHandle, "write"),
+    (tifffile.FileHandle, "seek"),
+    (tifffile.FileHandle, "open"),
+    (tifffile.FileHandle, "read"),
+]
+
+
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("error", ERRORS, ids=["full", "numpy", "read-only", "broken"])
+@pytest.mark.parametrize("place", PLACES, ids=[name for _, name in PLACES])
+def test_failure_of_any_call_leaves_everything_as_it_was(tmp_path, monkeypatch, place, error, existed):
+    path = tmp_path / "m.tif"
+    if existed:
+        save_masks(path, labels_of("ZYX", 9))
+    before = path.read_bytes() if existed else None
+    owner, name = place
+    failed = 0
+    for k in range(1, 400):
+        with monkeypatch.context() as patch:
+            # a plain function, so that methods stay methods
+            failing = Failing(getattr(owner, name), k, error)
+            patch.setattr(owner, name, lambda *a, f=failing, **kw: f(*a, **kw))
+            through = failing.spared(lambda: save_masks(path, labels_of("ZYX", 300)))
+        assert leftovers(tmp_path) == []
+        if through:
+            break
+        failed += 1
+        assert (path.read_bytes() if path.exists() else None) == before
+    else:
+        pytest.fail("it never got through")
+    assert failed > 0
+    assert read_image(path).array.max() == 300
+
+
+def test_full_disk_names_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", Failing(os.fsync, 1, FULL))
+    with pytest.raises(ExportError, match="is full") as error:
+        save_masks(tmp_path / "m.tif", labels_of("YX"))
+    assert str(tmp_path) in str(error.value)
+
+
+def test_numpys_full_disk_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", Failing(os.fsync, 1, NUMPY_FULL))
+    with pytest.raises(ExportError, match="is full"):
+        save_masks(tmp_path / "m.tif", labels_of("YX"))
+
+
+def test_read_only_folder(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "m.tif").write_bytes(b"old")
+    monkeypatch.setattr(atomic.tempfile, "mkstemp", refuse)
+    with pytest.raises(ExportError, match="read-only"):
+        save_masks(tmp_path / "m.tif", labels_of("YX"))
+    assert (tmp_path / "m.tif").read_bytes() == b"old"
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_bytes(b"I am no folder")
+    (tmp_path / "folder.tif").mkdir()
+    for path in (tmp_path / "file" / "m.tif", tmp_path / "none" / "m.tif", tmp_path / "folder.tif"):
+        with pytest.raises(ExportError) as error:
+            save_masks(path, labels_of("YX"))
+        assert str(error.value).endswith(".")
+    assert leftovers(tmp_path) == []
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def shorten(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [damage, shorten, empty])
+def test_file_that_reads_back_differently_is_not_put_in_place(tmp_path, monkeypatch, harm):
+    (tmp_path / "m.tif").write_bytes(b"old")
+    write = tiff._write
+
+    def write_badly(path, image, layout):
+        write(path, image, layout)
+        harm(path)
+
+    monkeypatch.setattr(tiff, "_write", write_badly)
+    with pytest.raises(ExportError, match="did not read back"):
+        save_masks(tmp_path / "m.tif", labels_of("ZYX"))
+    assert (tmp_path / "m.tif").read_bytes() == b"old"
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("change", ["pixel size", "ids"])
+def test_reading_back_notices_small_changes(tmp_path, monkeypatch, change):
+    write = tiff._write
+
+    def write_otherwise(path, image, layout):
+        array = np.array(image.array)
+        if change == "ids":
+            array[0, 0, 0] += 1
+        size = PixelSize(1.5, 0.325, 0.326) if change == "pixel size" else image.pixel_size
+        write(path, tiff.open_image(array, image.axes, size), layout)
+
+    monkeypatch.setattr(tiff, "_write", write_otherwise)
+    with pytest.raises(ExportError, match="pixel size" if change == "pixel size" else "plane 1"):
+        save_masks(tmp_path / "m.tif", labels_of("ZYX", 300), pixel_size=SIZE)
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from napari_unet.errors import ExportError
+from napari_unet.export.tiff import save_masks
+labels = np.random.default_rng(0).integers(0, 60_000, (4, 200, 200))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    save_masks(sys.argv[1], labels)
+except ExportError as error:
+    print(error)
+    sys.exit(7)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
+@pytest.mark.parametrize("limit", [0, 100, 50_000, 200_000])
+def test_limit_on_the_size_of_files(tmp_path, limit):
+    path = tmp_path / "m.tif"
+    path.write_bytes(b"old")
+    command = [sys.executable, "-c", LIMITED, str(path), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 7, done.stderr
+    assert "unchanged" in done.stdout
+    assert path.read_bytes() == b"old"
+    assert leftovers(tmp_path) == []

@@ -102,7 +102,7 @@ class FineTuning:
             request = self._request(model, staged)
             result: FinetuneResult = yield Remote(request, self._on_event)
             self._desk.state.proposal = Proposal(result=result, base=model)
-            self._desk.state.tell(result.sentence)
+            self._desk.state.tell("Fine-tuning is done. Decide about the new model in step 4.")
         finally:
             self._desk.release(*refs)
 

@@ -17,6 +17,7 @@ from napari.layers import Labels, Layer
 from napari.utils.transforms import Affine
 
 from napari_unet.axes import CANONICAL, PixelSize, sizes
+from napari_unet.errors import AxesError
 from napari_unet.imaging.image import Image, from_canonical, open_image, to_canonical
 from napari_unet.jobs.requests import Region
 
@@ -116,6 +117,11 @@ def image_of(layer: ImageLayer, axes: str) -> Image:
         If it holds no pixels, or pixels that are no numbers.
     """
     array = full_resolution(layer)
+    if layer.rgb and not (axes.endswith("C") and len(axes) == layer.ndim + 1):
+        raise AxesError(
+            f'"{layer.name}" is a colour image with {layer.ndim + 1} dimensions, and the axes "{axes}" do not end '
+            'with its colours. Give one letter for each, C last, for example "YXC".'
+        )
     if not hasattr(array, "dtype"):
         array = np.asarray(array)
     return open_image(array, axes, pixel_size_of(layer, axes), layer.name)

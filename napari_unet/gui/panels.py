@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -38,7 +39,7 @@ STEPS: dict[str, type[Step]] = {
     "Fine-tune": FineTuneStep,
     "Export": ExportStep,
 }
-MIN_WIDTH_PX = 320
+MIN_WIDTH_PX = 340
 
 
 class Panel(QWidget):  # type: ignore[misc]
@@ -103,7 +104,8 @@ class Panel(QWidget):  # type: ignore[misc]
             tab.setToolTip(f"Step {index + 1} of the loop: {title.lower()}")
             tab.clicked.connect(partial(self.show_step, title))
             self._group.addButton(tab, index)
-            row.addWidget(tab, len(title) + 2)
+            tab.setSizePolicy(QSizePolicy.Policy.MinimumExpanding, QSizePolicy.Policy.Fixed)
+            row.addWidget(tab)
         return row
 
     def _on_theme(self, event: object) -> None:

@@ -161,8 +161,8 @@ class ViewerState(BaseModel):
         Budget of a fine-tuning.
     curve, proposal
         Of the running or last fine-tuning.
-    export_layer, pixel_size_um
-        The label layer to export, and the pixel size (Z, Y, X) that is written with it.
+    export_layer, export_axes, pixel_size_um
+        The label layer to export, its axes, and the pixel size (Z, Y, X) that is written with it.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="forbid")
@@ -192,6 +192,7 @@ class ViewerState(BaseModel):
     minutes: float = Field(default=2.0, gt=0)
     curve: Curve = Curve()
     export_layer: str | None = None
+    export_axes: str = ""
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
     proposal: Proposal | None = None
 

@@ -12,6 +12,7 @@ thrown into it, and so is `Cancelled` when the user cancels.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -134,11 +135,13 @@ class TaskRunner(QObject):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the task and the background process, now."""
-        self._timer.stop()
         task, self._task = self._task, None
         if task is not None:
             task.close()
         self._client.close()
+        # When Python ends, Qt may have deleted the timer already.
+        with contextlib.suppress(RuntimeError):
+            self._timer.stop()
 
     def _poll(self) -> None:
         for message in self._client.poll():

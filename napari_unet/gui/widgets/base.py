@@ -24,6 +24,7 @@ from napari_unet.gui.state import ViewerState
 
 MARGIN = 10
 SPACING = 8
+LABEL_WIDTH = 88
 
 
 class Step(QWidget):  # type: ignore[misc]
@@ -75,16 +76,9 @@ class Step(QWidget):  # type: ignore[misc]
 
     def add_form(self, *rows: tuple[str, QWidget]) -> QFormLayout:
         """Put labelled widgets below each other."""
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setHorizontalSpacing(SPACING)
-        form.setVerticalSpacing(6)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        form = form_layout()
         for text, field in rows:
-            label = QLabel(text)
-            label.setToolTip(field.toolTip())
-            form.addRow(label, field)
+            add_to_form(form, text, field)
         self.column.addLayout(form)
         return form
 
@@ -95,6 +89,26 @@ def _disconnect(bound: list[tuple[Any, weakref.WeakMethod[Callable[[], None]]]])
         if show is not None:
             signal.disconnect(show, missing_ok=True)
     bound.clear()
+
+
+def form_layout(parent: QWidget | None = None) -> QFormLayout:
+    """Make a layout for labelled widgets."""
+    form = QFormLayout(parent)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setHorizontalSpacing(SPACING)
+    form.setVerticalSpacing(6)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    return form
+
+
+def add_to_form(form: QFormLayout, text: str, field: QWidget) -> None:
+    """Add a labelled widget; all labels are equally wide."""
+    label = QLabel(text)
+    label.setMinimumWidth(LABEL_WIDTH)
+    label.setToolTip(field.toolTip())
+    field.setSizePolicy(QSizePolicy.Policy.Expanding, field.sizePolicy().verticalPolicy())
+    form.addRow(label, field)
 
 
 def button(text: str, tip: str, call: Callable[[], Any], *, primary: bool = False) -> QPushButton:

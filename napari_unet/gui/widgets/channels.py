@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_unet.gui.controller import Controller
-from napari_unet.gui.widgets.base import Step
+from napari_unet.gui.widgets.base import Step, add_to_form, form_layout
 from napari_unet.gui.widgets.choices import combo
 
 _COLOUR = (0, 1, 2)
@@ -20,10 +20,15 @@ class ChannelChooser(Step):
         self.column.setContentsMargins(0, 0, 0, 0)
         self.boxes: list[QComboBox] = []
         self._offered: list[Picked] = []
+        self._rows = QWidget()
         self.bind(self._show, "image_channels", "channels", "model")
 
     def _show(self) -> None:
-        self._clear()
+        self._rows.hide()
+        self._rows.deleteLater()
+        self._rows, self.boxes = QWidget(), []
+        form = form_layout(self._rows)
+        self.column.addWidget(self._rows)
         model, count = self.state.model, self.state.image_channels
         self.setVisible(model is not None and count > 1)
         if model is None or count < 2:
@@ -35,7 +40,7 @@ class ChannelChooser(Step):
         for i in range(model.spec.network.in_channels):
             title = names[i] if i < len(names) else "Channel"
             self.boxes.append(self._box(i, self._offered))
-            self.add_form((title, self.boxes[-1]))
+            add_to_form(form, title, self.boxes[-1])
 
     def _box(self, place: int, offered: list[Picked]) -> QComboBox:
         box = combo("Which channel of the image the model sees here")
@@ -52,15 +57,6 @@ class ChannelChooser(Step):
         picked = [self._offered[box.currentIndex()] for box in self.boxes]
         if all(one is not None for one in picked):
             self.state.channels = tuple(channel for one in picked if one for channel in one)
-
-    def _clear(self) -> None:
-        self.boxes.clear()
-        while (item := self.column.takeAt(0)) is not None:
-            layout = item.layout()
-            while layout is not None and layout.count():
-                widget = layout.takeAt(0).widget()
-                if widget is not None:
-                    widget.deleteLater()
 
 
 def _in_words(picked: Picked, count: int) -> str:

@@ -70,6 +70,7 @@ class CorrectStep(Step):
     def _enable(self) -> None:
         started = self._mine() is not None
         self.start.setEnabled(self.state.image is not None)
+        self.plane.setVisible(bool({"T", "Z"} & {*self.state.axes}))
         for mark in (self.visible, self.plane, self.everything, self.clear):
             mark.setEnabled(started)
 

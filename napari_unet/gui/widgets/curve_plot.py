@@ -43,6 +43,8 @@ class CurvePlot(Step):
             return
         if self._plot is None:
             self._make()
+        end = max(time for time, _ in (*curve.loss, *curve.score, (1.0, 0.0)))
+        self._plot.getPlotItem().setXRange(0, end, padding=0.02)
         self._lines[0].setData(*_columns(curve.loss))
         self._lines[1].setData(*_columns(curve.score))
         say(self.legend, self._in_words())
@@ -79,7 +81,7 @@ class CurvePlot(Step):
         item.scene().addItem(self._right)
         item.getAxis("right").linkToView(self._right)
         self._right.setXLink(item)
-        self._right.setYRange(0, 1)
+        self._right.setYRange(0, 1, padding=0.05)
         item.vb.sigResized.connect(self._align)
         self._lines = (pg.PlotDataItem(), pg.PlotDataItem(symbol="o", symbolSize=5))
         item.addItem(self._lines[0])

@@ -39,7 +39,7 @@ class ExportStep(Step):
         self.add(self.size_hint, self.obstacle, self.masks, self.table)
         self.column.addStretch(1)
         self.bind(self._show_labels, "labels", "export_layer")
-        self.bind(self._show_sizes, "pixel_size_um")
+        self.bind(self._show_sizes, "pixel_size_um", "export_axes")
         self.bind(self._enable, "activity", "export_layer")
 
     def _size(self, axis: str) -> QDoubleSpinBox:
@@ -60,6 +60,9 @@ class ExportStep(Step):
         with silent(*self.sizes):
             for box, value in zip(self.sizes, self.state.pixel_size_um, strict=True):
                 box.setValue(value or 0)
+        # setRowVisible needs Qt 6.4, which napari does not ask for.
+        for shown in (self.sizes[0], self.form.labelForField(self.sizes[0])):
+            shown.setVisible("Z" in self.state.export_axes)
         known = any(self.state.pixel_size_um)
         say(self.size_hint, "" if known else "The layer has no pixel size. Give it here if you know it.")
 

@@ -17,7 +17,8 @@ from napari_unet.gui.state import ReviewedCount
 from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, silent
 from napari_unet.gui.widgets.curve_plot import CurvePlot
 
-_ROW_PX = 24
+_ROW_PX = 20
+_MOST_ROWS = 6
 
 
 class FineTuneStep(Step):
@@ -61,7 +62,8 @@ class FineTuneStep(Step):
             for count in counts:
                 self.pairs.addItem(self._item(count))
         self.pairs.setVisible(bool(counts))
-        self.pairs.setFixedHeight(_ROW_PX * min(6, len(counts)) + 6)
+        row = max(_ROW_PX, self.pairs.sizeHintForRow(0))
+        self.pairs.setFixedHeight(row * min(_MOST_ROWS, len(counts)) + 4)
 
     def _item(self, count: ReviewedCount) -> QListWidgetItem:
         item = QListWidgetItem(f"{count.title} · {count.reviewed_px:,} px reviewed")

@@ -126,10 +126,16 @@ def facts(spec: ModelSpec) -> str:
         ("Trained on", origin.trained_on),
         ("Source", origin.source),
         ("Licence", origin.license),
-        ("Made", " · ".join(part for part in (origin.created, origin.version) if part)),
+        ("Made", _made(spec)),
         ("Notes", origin.notes),
     ]
     return "".join(f"<p style='margin:0 0 4px 0'><b>{k}:</b> {escape(v)}</p>" for k, v in rows if v)
+
+
+def _made(spec: ModelSpec) -> str:
+    origin = spec.provenance
+    version = f"with version {origin.version}" if origin.version else ""
+    return " ".join(part for part in (origin.created[:10], version) if part)
 
 
 def _takes(spec: ModelSpec) -> str:

@@ -7,6 +7,7 @@ from napari.utils.theme import get_theme
 _SHEET = """
 QFrame#card {{ background: {foreground}; border: none; border-radius: 4px; }}
 QFrame#card QLabel {{ background: transparent; }}
+QLabel {{ padding: 0; margin: 0; }}
 QLabel#heading {{ font-weight: 600; color: {text}; }}
 QLabel#hint {{ color: {dim}; }}
 QLabel#warning {{ color: {warning}; }}
@@ -16,7 +17,7 @@ QPushButton[primary="true"] {{ background: {current}; color: {on_current}; font-
 QPushButton[primary="true"]:hover {{ background: {highlight}; }}
 QPushButton[primary="true"]:disabled {{ background: {foreground}; color: {dim}; font-weight: 400; }}
 QPushButton#tab {{ background: transparent; border: none; border-bottom: 2px solid {primary};
-  border-radius: 0; padding: 6px 1px; font-size: {small}pt; color: {dim}; }}
+  border-radius: 0; padding: 6px 3px; font-size: {small}pt; color: {dim}; }}
 QPushButton#tab:hover {{ color: {text}; }}
 QPushButton#tab:checked {{ color: {text}; border-bottom: 2px solid {tab}; }}
 QFrame#strip {{ background: {foreground}; border: none; }}

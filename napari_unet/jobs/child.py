@@ -84,6 +84,10 @@ class Child:
         """Whether the process has ended and all that it wrote has been read."""
         return not self.alive and not self._readers[0].is_alive()
 
+    def wait_until_read(self, timeout_s: float) -> None:
+        """Of a process that ends: wait until all that it wrote has been read."""
+        self._readers[0].join(timeout_s)
+
     @property
     def last_lines(self) -> str:
         """The end of what the process wrote to stderr."""

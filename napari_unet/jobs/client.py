@@ -64,6 +64,7 @@ class JobClient:
         self._jobs: dict[int, _Job] = {}  # in the order in which they run: the first is running
         self._unread: list[Message] = []
         self._child: Child | None = None
+        self._ready = False
         self._closed = False
 
     @property
@@ -97,7 +98,7 @@ class JobClient:
         if self._child is not None:
             return self._child
         try:
-            self._child = Child(self._command)
+            self._child, self._ready = Child(self._command), False
             return self._child
         except OSError as error:
             raise JobError(
@@ -114,6 +115,7 @@ class JobClient:
             After `close`, or if the process cannot be started.
         """
         if self._child is not None and not self._child.alive:
+            self._child.wait_until_read(1)
             self._unread += self._poll()
         child = self._started()
         number = next(self._numbers)
@@ -163,6 +165,7 @@ class JobClient:
     def _take(self, message: Message) -> bool:
         """Note what a message changes; False if it is about a job that has ended for us."""
         if isinstance(message, Ready):
+            self._ready = True
             return True
         job = self._jobs.get(message.job)
         if job is None:
@@ -177,10 +180,10 @@ class JobClient:
         """Fail all jobs of a process that died."""
         child.kill()
         self._child = None
-        sentence = (
-            f"The background process {child.how_it_ended()} before the job was done. Nothing in "
-            "the viewer was changed; start the job again, with a smaller tile or image if it recurs."
-        )
+        when, advice = ("before the job was done", "start the job again, with a smaller tile or image if it recurs")
+        if not self._ready:
+            when, advice = ("while it was loading", "start the job again, or install napari-unet anew if it recurs")
+        sentence = f"The background process {child.how_it_ended()} {when}. Nothing in the viewer was changed; {advice}."
         jobs, self._jobs = self._jobs, {}
         return [
             JobCancelled(number) if job.cancelled else JobFailed(number, sentence, child.last_lines)

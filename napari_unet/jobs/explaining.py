@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Say what happened in a sentence, for an error that is not one of ours.
 
     >>> explain(ValueError("odd"))
@@ -16,6 +16,11 @@ def explain(error: Exception) -> str:
             "There was too little memory for this job. Choose a smaller tile, a smaller region or "
             "another device, and close other programs that use the memory."
         )
+    if is_lost_gpu(error):
+        return (
+            f"The GPU stopped working for this program ({first_line}). Start the job again, and "
+            "choose the CPU if it recurs."
+        )
     if isinstance(error, OSError):
         return f"A file could not be read or written ({first_line}). Check the disk and its space."
     return (
@@ -24,9 +29,14 @@ def explain(error: Exception) -> str:
     )
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the processor or on a GPU; torch says it in several ways."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     known = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in known)
+
+
+def is_lost_gpu(error: BaseException) -> bool:
+    """Whether this process cannot use the GPU any more; CUDA forgives an error only to a new one."""
+    return isinstance(error, RuntimeError) and "cuda error" in str(error).lower() and not is_out_of_memory(error)

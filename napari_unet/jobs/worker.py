@@ -11,15 +11,17 @@ import faulthandler
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import IO
 
 from napari_unet.errors import Cancelled, NapariUnetError
 from napari_unet.events import Event
-from napari_unet.jobs.explaining import explain
+from napari_unet.jobs.explaining import explain, is_lost_gpu
 from napari_unet.jobs.messages import (
     JobCancelled,
     JobDone,
@@ -125,22 +127,31 @@ def serve(load: Callable[[], tuple[tuple[Device, ...], WorkFor]]) -> None:
     wire.send(Ready(devices))
     while True:
         job, request = inbox.next()
-        wire.send(answer(job, request, work_for, wire, inbox.should_stop))
-        gc.collect()
+        try:
+            work = work_for(request)
+            result = drive(work, lambda event: wire.send(JobEvent(job, event)), inbox.should_stop)  # noqa: B023
+            wire.send(JobDone(job, result))
+        except Exception as error:  # whatever it is, only this job ends
+            wire.send(_bad_end(job, error))
+            if is_lost_gpu(error):
+                os._exit(1)  # the viewer starts a new process, which can use it again
+        _release_gpu_memory()
 
 
-def answer(job: int, request: Request, work_for: WorkFor, wire: Wire, should_stop: Callable[[], bool]) -> Message:
-    """Run a job and return the message that it ends with; no error gets out."""
-    try:
-        work = work_for(request)
-        result = drive(work, lambda event: wire.send(JobEvent(job, event)), should_stop)
-        return JobDone(job, result)
-    except Cancelled:
+def _bad_end(job: int, error: Exception) -> Message:
+    if isinstance(error, Cancelled):
         return JobCancelled(job)
-    except NapariUnetError as error:
+    if isinstance(error, NapariUnetError):
         return JobFailed(job, str(error))
-    except Exception as error:  # whatever it is, only this job ends
-        return JobFailed(job, explain(error), traceback.format_exc())
+    return JobFailed(job, explain(error), "".join(traceback.format_exception(error)))
+
+
+def _release_gpu_memory() -> None:
+    """Give the memory that torch keeps for later back to the other programs on the GPU."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()  # what an exception still refers to
+        torch.cuda.empty_cache()
 
 
 def usable_cores() -> int:
@@ -189,6 +200,9 @@ def _lower_priority() -> None:
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
             os.nice(10)
+    # Where memory runs out, Linux ends this process and not the viewer.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
 def _watch_parent() -> None:

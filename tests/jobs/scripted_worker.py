@@ -75,7 +75,15 @@ def no_memory():
     raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
 
+def lose_gpu():
+    """As torch says it after a fault on the GPU."""
+    yield Progress("Failing", 0, 1)
+    raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
+
+
 def load():
+    if "--broken" in sys.argv:
+        raise ImportError("libtorch.so is missing")
     return (Device(name="cpu", title="Processor"),), lambda request: globals()[request.predicted.path]()
 
 

@@ -176,6 +176,35 @@ def test_error_ends_only_its_job(client, name, sentence, has_details):
     assert isinstance(collect(client, ends(again))[-1], JobDone)
 
 
+def test_job_submitted_right_after_the_process_died_runs(client):
+    collect(client, ends(client.submit(script("count"))))
+    os.kill(client.process_id, signal.SIGTERM)
+    while client.alive:
+        time.sleep(0.001)
+    job = client.submit(script("count"))
+    assert isinstance(collect(client, ends(job))[-1], JobDone)
+
+
+def test_process_that_lost_the_gpu_is_replaced(client):
+    job = client.submit(script("lose_gpu"))
+    message = collect(client, ends(job))[-1]
+    assert message.sentence.startswith("The GPU stopped working for this program (CUDA error: an illegal memory")
+    lost = client.process_id
+    again = client.submit(script("count"))
+    while not isinstance((message := collect(client, ends(again))[-1]), JobDone):
+        assert message.sentence.startswith("The background process ended")
+        again = client.submit(script("count"))
+    assert client.process_id != lost
+
+
+def test_process_that_cannot_load_is_explained():
+    client = JobClient((*COMMAND, "--broken"))
+    message = collect(client, ends(client.submit(script("count"))))[-1]
+    assert "ended with exit code 1 while it was loading" in message.sentence
+    assert "libtorch.so is missing" in message.details
+    client.close()
+
+
 def test_stray_prints_do_no_harm(client):
     job = client.submit(script("chatter"))
     messages = collect(client, ends(job))

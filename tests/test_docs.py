@@ -90,6 +90,13 @@ def test_commands_in_the_text_exist():
         assert extras <= set(project["optional-dependencies"]), page
 
 
+def test_the_reference_shows_every_public_name():
+    text = (ROOT / "docs" / "python-api.md").read_text()
+    for name in set(napari_unet.__all__) - {"__version__", "NapariUnetError"}:
+        assert re.search(rf"^::: napari_unet\.[\w.]+\.{name}$", text, flags=re.MULTILINE), name
+    assert "::: napari_unet.errors" in text
+
+
 def test_the_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()

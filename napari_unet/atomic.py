@@ -1,17 +1,57 @@
-"""Files that are either as they were or wholly new."""
+"""Files that are either as they were or wholly new, whatever happens in between."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import secrets
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from napari_unet.errors import ExportError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
-def replace_file(path: Path, write: Callable[[Path], None], verify: Callable[[Path], None]) -> Path:
+PREFIX = ".saving-"
+"""Of temporary files; one that is found later was left by a process that was killed."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside `path` to write to; put it in place at the end.
+
+    Flushed to the disk before it takes the place of the old file, and removed if anything fails.
+
+    Yields
+    ------
+    Path
+        An empty file in the same folder, with the same suffix.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written; whatever stood at `path` is unchanged.
+    """
+    temporary = None
+    try:
+        temporary = _temporary(path)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)  # noqa: PTH105  # tests fail it by this name
+        temporary = None
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise ExportError(_sentence(path, error)) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def replace_file(path: Path, write: Callable[[Path], object], verify: Callable[[Path], None]) -> Path:
     """Write a file beside `path`, verify it, and only then put it in place.
 
     Parameters
@@ -19,7 +59,7 @@ def replace_file(path: Path, write: Callable[[Path], None], verify: Callable[[Pa
     path : Path
         The target.
     write : callable
-        Writes the temporary file whose path it is given.
+        Writes to the temporary file whose path it is given.
     verify : callable
         Reads it back and raises `ExportError` if it is not what was meant.
 
@@ -28,38 +68,73 @@ def replace_file(path: Path, write: Callable[[Path], None], verify: Callable[[Pa
     ExportError
         If anything goes wrong; `path` is unchanged then and nothing is left beside it.
     """
-    temporary = path.with_name(f".{secrets.token_hex(6)}{path.suffix}")
-    try:
+    with replacing(path) as temporary:
         write(temporary)
-        _sync(temporary)
         verify(temporary)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except ExportError:
-        raise
-    except (OSError, ValueError) as error:
-        raise ExportError(f'"{path.name}" could not be written to {path.parent}: {_reason(error)}.') from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return path
 
 
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{text.strip().rstrip('.')}. Nothing was changed; choose another folder or make room, and try again"
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file at once or not at all.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be written; whatever stood at `path` is unchanged.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+        if temporary.read_bytes() != content:
+            raise ExportError(f'"{path}" was not saved: what the disk holds differs from what was written.')
+    return path
 
 
-def _sync(path: Path) -> None:
+def _temporary(path: Path) -> Path:
+    """Create an empty file in the folder of `path`, with the rights that a new file has there."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "there is a folder of that name", str(path))
+    number, name = tempfile.mkstemp(prefix=PREFIX, suffix=path.suffix, dir=path.parent)
+    os.close(number)
+    temporary = Path(name)
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+    return temporary
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _flush(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable; Windows cannot open folders and needs no such call."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
+def _flush_folder(folder: Path) -> None:
+    """Make the new name durable; Windows does not need it, and some network drives cannot."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            os.fsync(number)
         finally:
-            os.close(descriptor)
+            os.close(number)
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    """Say what went wrong; numpy's errors about a full disk carry no number."""
+    if error.errno in _FULL or (error.errno is None and "written" in str(error)):
+        reason = f'the disk of "{path.parent}" is full. Free some space or choose another folder'
+    elif error.errno in _FORBIDDEN:
+        reason = f'the folder "{path.parent}" is read-only, or the file is open elsewhere. Choose another folder'
+    elif error.errno == errno.ENOENT:
+        reason = f'there is no folder "{path.parent}". Create it or choose another'
+    elif error.errno == errno.EFBIG:
+        reason = "the file would be larger than this system allows. Choose another folder"
+    else:
+        reason = f"{error.strerror or error}. Choose another name or folder"
+    return f'"{path.name}" was not saved, and what was there before is unchanged: {reason}.'

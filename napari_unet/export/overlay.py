@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.atomic import write_bytes
 from napari_unet.errors import LabelsError
-from napari_unet.export.atomic import write_bytes
 
 OUTLINE = (255, 214, 10)
 

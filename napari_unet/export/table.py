@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.atomic import write_bytes
 from napari_unet.errors import ExportError
-from napari_unet.export.atomic import write_bytes
 
 
 def save_table(path: str | os.PathLike[str], table: Mapping[str, npt.NDArray[Any]]) -> Path:

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from napari_unet.atomic import replacing
 from napari_unet.axes import PixelSize, check_axes
 from napari_unet.errors import AxesError, ExportError, ImageError, LabelsError
-from napari_unet.export.atomic import replacing
 from napari_unet.imaging.image import ArrayLike, Image, open_image
 from napari_unet.imaging.limits import pixel_bytes
 from napari_unet.imaging.tiff import read_tiff

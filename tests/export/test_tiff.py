@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image as Pillow
 
+from napari_unet import atomic
 from napari_unet.axes import PixelSize
 from napari_unet.errors import AxesError, ExportError, LabelsError
-from napari_unet.export import atomic, tiff
+from napari_unet.export import tiff
 from napari_unet.export.tiff import save_masks, save_probabilities
 from napari_unet.imaging.reading import read_image
 
@@ -32,7 +33,7 @@ def labels_of(axes, largest=65535):
 
 
 def leftovers(folder):
-    return sorted(path.name for path in folder.iterdir() if "partial" in path.name)
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(atomic.PREFIX))
 
 
 # --- what is written ----------------------------------------------------------------------------

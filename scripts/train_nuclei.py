@@ -32,7 +32,7 @@ from napari_unet.imaging.image import Image, open_image
 from napari_unet.imaging.statistics import statistics_events
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import tidy
-from napari_unet.objects.linking import overlaps
+from napari_unet.objects.linking import find_overlaps
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.fit import as_pair, finetune_events
 from napari_unet.training.pairs import TrainingPair
@@ -151,7 +151,7 @@ def otsu_watershed(image: Image) -> np.ndarray:
 
 def agreement(labels: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
     """AP = TP / (TP + FP + FN) at IoU 0.5 and its mean over 0.5 to 0.95, and Dice of the foreground."""
-    _, _, iou = overlaps(labels, truth)
+    iou = find_overlaps(labels, truth).iou
     found, true = (int((np.unique(x) > 0).sum()) for x in (labels, truth))
     hits = [int((iou > t).sum()) for t in THRESHOLDS]
     precision = [h / max(1, found + true - h) for h in hits]

@@ -22,8 +22,8 @@ class ObjectOptions(Config):
         Fill background that an object encloses.
     join_z : bool
         With a 2D model on a stack: join objects of neighbouring slices that overlap.
-    join_iou : float
-        How much they must overlap: intersection over union.
+    join_overlap : float
+        How much of the smaller of two such objects must lie on the other.
     """
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -31,4 +31,4 @@ class ObjectOptions(Config):
     min_size_px: int = Field(default=20, ge=0)
     fill_holes: bool = True
     join_z: bool = True
-    join_iou: float = Field(default=0.25, gt=0, le=1)
+    join_overlap: float = Field(default=0.75, gt=0, le=1)

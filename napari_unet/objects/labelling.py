@@ -73,7 +73,7 @@ def label_events(
             count += pieces
             yield Progress("Finding objects", t * len(slabs) + k + 1, times * len(slabs))
         if instances and spec.dims == 2 and depth > 1 and options.join_z:
-            count = first_id + join_slices(labels[t], options.join_iou, first_id=first_id)
+            count = first_id + join_slices(labels[t], options.join_overlap, first_id=first_id)
     return labels, count
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_unet.objects.linking import match
+from napari_unet.objects.linking import find_overlaps, match
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Tally:
 def tally_instances(predicted: npt.NDArray[Any], true: npt.NDArray[Any], counts: npt.NDArray[np.bool_]) -> Tally:
     """Compare object labels where `counts`; both are cut to it alike."""
     a, b = np.where(counts, predicted, 0), np.where(counts, true, 0)
-    hits = len(match(a, b, min_iou=0.5))
+    overlaps = find_overlaps(a, b)
+    hits = len(match(overlaps, overlaps.iou >= 0.5))
     found, present = (int((np.unique(x) > 0).sum()) for x in (a, b))
     both = int(((a > 0) & (b > 0)).sum())
     return Tally((both,), (int((a > 0).sum()),), (int((b > 0).sum()),), hits, found - hits, present - hits)

@@ -40,6 +40,8 @@ class Trainer:
     def __init__(self, model: Model, config: FineTuneConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
         self.network: UNet = copy.deepcopy(model.network).to(device)
+        self.layout = torch.channels_last if model.spec.dims == 2 else torch.contiguous_format
+        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.average: UNet = copy.deepcopy(self.network).eval()
         self.optimizer = torch.optim.AdamW(self._groups(config.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -73,7 +75,7 @@ class Trainer:
             x.to(self.device, non_blocking=True) for x in (batch.image, batch.target, batch.weight)
         )
         with self._precision():
-            logits = self.network(image)
+            logits = self.network(image.contiguous(memory_format=self.layout))
         loss: Tensor = segmentation_loss(logits, target, weight, self.model.activation)
         value = float(loss.detach())
         if math.isfinite(value):
@@ -107,7 +109,7 @@ class Trainer:
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """Copy the averaged weights to the CPU."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.average.state_dict().items()}
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.average.state_dict().items()}
 
     def averaged_model(self) -> Model:
         """Return the averaged network with the model's description; shares memory with the average."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -166,8 +166,3 @@ def _span(used: Bools, margin_px: int, grid: int = 64) -> slice:
     places = np.flatnonzero(used)
     start = max(0, int(places[0]) - margin_px) // grid * grid
     return slice(start, min(len(used), int(places[-1]) + 1 + margin_px))
-
-
-def whole(field: Field) -> Field:
-    """Return the field with nothing held out."""
-    return replace(field, train=field.train | field.validation, validation=np.zeros_like(field.validation))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_unet.training.pairs import Field, whole
+from napari_unet.training.pairs import Field
 
 FEW_FIELDS = 5
 HELD_OUT = 0.2
@@ -56,7 +56,7 @@ def hold_out(fields: Sequence[Field], rng: np.random.Generator) -> Split:
     objects = sum(_count(field) for field in split)
     trains = any(field.train.any() for field in split)
     if pixels < MIN_PX or objects < MIN_OBJECTS or not trains:
-        return Split(tuple(whole(field) for field in split), 0, 0)
+        return Split(tuple(fields), 0, 0)
     return Split(tuple(split), pixels, objects)
 
 

@@ -113,7 +113,7 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec) -> Path:
     """Write a model file; see `napari_unet.weights.model.Model.save`."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     sha256 = weights_sha256(contiguous)
@@ -125,7 +125,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec) -> 
         except ModelError as error:
             raise ExportError(f'"{path.name}" was not written correctly: {error} Nothing was changed.') from error
 
-    return replace_file(path, lambda temporary: save_file(contiguous, temporary, metadata), verify)
+    return replace_file(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata)), verify)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], ModelSpec]:

@@ -1,0 +1,87 @@
+"""Normalization from whole images."""
+
+import numpy as np
+import pytest
+
+from napari_unet.events import finish
+from napari_unet.imaging.config import Normalization
+from napari_unet.imaging.image import open_image
+from napari_unet.imaging.statistics import statistics_events
+
+
+def normalized(array, axes, normalization=None, t=0):
+    image = open_image(array, axes)
+    statistics = finish(statistics_events(image, normalization or Normalization()))
+    size = image.sizes
+    block = image.read(t, *(slice(0, size[axis]) for axis in "ZYX"))
+    return statistics.normalize(block, t), statistics
+
+
+def test_percentiles_become_zero_and_one():
+    image = np.random.default_rng(0).integers(100, 5000, (200, 300), dtype=np.uint16)
+    values, _ = normalized(image, "YX")
+    assert np.percentile(values, [1, 99.8]) == pytest.approx([0, 1], abs=1e-3)
+
+
+def test_statistics_are_per_channel_and_time_but_over_the_stack():
+    image = np.random.default_rng(0).uniform(size=(2, 4, 3, 50, 50))
+    image[:, 2:] *= 10  # two bright slices
+    image[1] *= 7  # a bright time point
+    image[:, :, 1] *= 100  # a bright channel
+    _, statistics = normalized(image, "TZCYX")
+    assert statistics.high.shape == (2, 3)
+    assert statistics.high[1] == pytest.approx(7 * statistics.high[0], rel=0.05)
+    assert statistics.high[0, 1] == pytest.approx(100 * statistics.high[0, 0], rel=0.05)
+    assert statistics.high[0, 0] == pytest.approx(9.9, abs=0.2)
+
+
+def test_dark_objects_on_a_bright_background_are_inverted():
+    image = np.full((100, 100), 200, np.uint8)
+    image[40:60, 40:60] = 20
+    image += np.random.default_rng(0).integers(0, 10, image.shape, dtype=np.uint8)
+    policy = Normalization(polarity="bright-objects")
+    values, statistics = normalized(image, "YX", policy)
+    assert statistics.inverted
+    assert values[0, 0, 50, 50] > 0.9
+    again, statistics = normalized(255 - image, "YX", policy)
+    assert not statistics.inverted
+    assert np.allclose(values, again, atol=0.02)
+
+
+def test_sparse_images_are_not_taken_for_constant():
+    image = np.zeros((300, 300))
+    image[5, 5:10] = 3
+    values, _ = normalized(image, "YX")
+    assert values.max() == 1
+
+
+def test_constant_and_infinite_pixels_become_zero():
+    values, _ = normalized(np.full((5, 5), 3.0), "YX")
+    assert (values == 0).all()
+    image = np.random.default_rng(0).uniform(size=(20, 20))
+    image[0, 0], image[1, 1] = np.inf, np.nan
+    values, _ = normalized(image, "YX")
+    assert np.isfinite(values).all()
+
+
+def test_large_images_are_sampled_close_to_the_truth():
+    rng = np.random.default_rng(0)
+    image = rng.normal(1000, 100, (5000, 4000)).astype(np.float32)
+    statistics = finish(statistics_events(open_image(image), Normalization()))
+    assert statistics.low[0, 0] == pytest.approx(np.percentile(image[::10, ::10], 1), rel=0.01)
+    assert statistics.high[0, 0] == pytest.approx(np.percentile(image[::10, ::10], 99.8), rel=0.01)
+
+
+def test_large_images_are_not_read_whole():
+    class Counting:
+        shape, dtype = (40, 2000, 2000), np.dtype(np.uint16)
+        largest = 0
+
+        def __getitem__(self, key):
+            part = np.broadcast_to(np.arange(2000, dtype=np.uint16), self.shape)[key]
+            self.largest = max(self.largest, part.size)
+            return part
+
+    array = Counting()
+    finish(statistics_events(open_image(array), Normalization()))
+    assert array.largest <= 512 * 512

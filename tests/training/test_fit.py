@@ -1,0 +1,188 @@
+"""Fine-tuning that learns, can be cancelled, and is judged honestly."""
+
+import numpy as np
+import pytest
+
+import napari_unet as nu
+from napari_unet.errors import Cancelled, ChannelError, LabelsError, ModelError
+from napari_unet.events import StepDone, ValidationDone, finish
+from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.fit import as_pair, finetune_events
+
+
+def blobs(seed=0, shape=(160, 200), count=16):
+    """Bright squares on a dark, noisy background, with their labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(shape, np.uint32)
+    for number in range(1, count + 1):
+        y, x = (int(rng.integers(0, size - 14)) for size in shape)
+        if not labels[y - 2 : y + 14, x - 2 : x + 14].any():
+            labels[y : y + 12, x : x + 12] = number
+    image = (labels > 0) * 100.0 + rng.normal(0, 10, shape)
+    return image, labels
+
+
+def fit(model, pairs, **config):
+    """Fine-tune with small patches, so that a few seconds are many steps."""
+    named = [as_pair(pair, None, f"image {number}") for number, pair in enumerate(pairs, start=1)]
+    settings = FineTuneConfig(**{"seconds": 4, "patch_px": 64, "learning_rate": 3e-3, **config})
+    return finish(finetune_events(model, named, settings))
+
+
+@pytest.fixture(scope="module")
+def result():
+    model = nu.new_model("unet", width=4, depth=2)
+    before = model.sha256
+    found = fit(model, [blobs(seed) for seed in range(2)], seconds=8)
+    assert model.sha256 == before
+    return found
+
+
+def test_it_learns_and_the_gate_accepts(result):
+    assert result.accepted is True
+    assert result.model is result.candidate
+    assert result.new_score.dice > 0.9 > result.old_score.dice
+    image, truth = blobs(seed=99)
+    labels = nu.segment(result.model, image)
+    assert 2 * ((labels > 0) & (truth > 0)).sum() / ((labels > 0).sum() + (truth > 0).sum()) > 0.9
+
+
+def test_it_keeps_to_its_budget_and_tells_what_happened(result):
+    assert result.seconds < 12
+    steps = [event for event in result.history if isinstance(event, StepDone)]
+    checks = [event for event in result.history if isinstance(event, ValidationDone)]
+    assert len(steps) == result.steps > 10
+    assert steps[-1].loss < steps[0].loss
+    assert max(check.score for check in checks) == result.new_score.value
+    assert str(f"{result.held_out_px:,}") in result.sentence
+
+
+def test_the_candidate_says_where_it_comes_from(result):
+    assert "image 1, image 2" in result.candidate.spec.provenance.trained_on
+    again = fit(result.candidate, [blobs()], seconds=1)
+    assert again.candidate.spec.provenance.parent_sha256 == result.candidate.sha256
+
+
+def start(model=None, pairs=None, **config):
+    model = model or nu.new_model("unet", width=4, depth=1)
+    pairs = [as_pair(blobs(), None, "blobs")] if pairs is None else pairs
+    return finetune_events(model, pairs, FineTuneConfig(**{"seconds": 30, **config}))
+
+
+def test_cancel_keeps_the_best_so_far():
+    work = start()
+    for event in work:
+        if isinstance(event, StepDone) and event.step == 5:
+            break
+    with pytest.raises(StopIteration) as end:
+        work.throw(Cancelled())
+    assert end.value.value.steps == 5
+    assert end.value.value.candidate.network is not None
+
+
+def test_cancel_before_the_first_step_ends_it():
+    work = start()
+    next(work)
+    with pytest.raises(Cancelled):
+        work.throw(Cancelled())
+
+
+def test_a_model_that_knows_already_is_not_replaced_by_a_worse_one(result):
+    # a step size that ruins any network
+    refused = fit(result.model, [blobs(seed=5)], seconds=3, learning_rate=10.0)
+    assert refused.accepted is False
+    assert refused.model is result.model
+    assert "not better" in refused.sentence
+
+
+def test_too_few_labels_are_not_judged():
+    image, labels = blobs()
+    reviewed = np.zeros(labels.shape, bool)
+    reviewed[:20, :40] = True
+    labels[5:12, 5:12] = 50
+    found = nu.finetune(nu.new_model("unet", width=4, depth=1), [(image, labels, reviewed)], seconds=1)
+    assert found.accepted is None
+    assert found.old_score is None
+    assert "review more" in found.sentence
+
+
+def test_unreviewed_labels_are_never_learnt():
+    """Where nobody looked the labels are wrong; the model learns only what was reviewed."""
+    image, labels = blobs(seed=1)
+    wrong = labels.copy()
+    reviewed = np.zeros(labels.shape, bool)
+    reviewed[:, :120] = True
+    wrong[:, 120:] = 999  # all one object
+    found = fit(nu.new_model("unet", width=4, depth=2), [(image, wrong, reviewed)], seconds=6)
+    predicted = nu.segment(found.candidate, image)
+    assert (predicted[:, 125:] > 0).mean() < 0.4
+
+
+def test_a_seed_repeats_the_first_step():
+    losses = [next(e.loss for e in start(seed=3) if isinstance(e, StepDone)) for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_new_classes_give_a_new_head():
+    image, labels = blobs()
+    classes = np.where(labels > 0, np.where(labels % 2, 1, 2), 0)
+    found = nu.finetune(
+        nu.new_model("unet", width=4, depth=1), [(image, classes)], classes=("nothing", "odd", "even"), seconds=2
+    )
+    assert found.candidate.spec.meaning == "semantic"
+    assert nu.predict(found.candidate, image).shape == (3, *image.shape)
+
+
+def test_volumes_are_fine_tuned_too():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((12, 64, 64), np.uint32)
+    labels[2:9, 10:24, 10:24], labels[4:11, 40:52, 36:50], labels[1:6, 40:52, 8:20] = 1, 2, 3
+    image = (labels > 0) * 50.0 + rng.normal(0, 5, labels.shape)
+    found = fit(nu.new_model("unet-3d", width=4, depth=2), [(image, labels)], seconds=5)
+    assert found.steps > 0
+    assert found.candidate.spec.dims == 3
+
+
+# ---- bad input
+
+
+def test_nothing_reviewed():
+    image, labels = blobs()
+    with pytest.raises(LabelsError, match="No pixel is marked as reviewed"):
+        nu.finetune(nu.new_model("unet", width=4, depth=1), [(image, labels, labels < 0)])
+
+
+def test_no_pairs():
+    with pytest.raises(LabelsError, match="no image with corrections"):
+        nu.finetune(nu.new_model("unet", width=4, depth=1), [])
+
+
+def test_no_object_in_the_reviewed_region():
+    image, labels = blobs()
+    with pytest.raises(LabelsError, match="contains no object"):
+        nu.finetune(nu.new_model("unet", width=4, depth=1), [(image, labels * 0)])
+
+
+def test_labels_of_another_image():
+    image, labels = blobs()
+    with pytest.raises(LabelsError, match="have the shape"):
+        nu.finetune(nu.new_model("unet", width=4, depth=1), [(image, labels[:-1])])
+
+
+def test_channels_that_do_not_fit():
+    image, labels = blobs()
+    with pytest.raises(ChannelError, match="takes 2 channels"):
+        nu.finetune(nu.new_model("unet", in_channels=2, width=4, depth=1), [(image, labels)])
+
+
+def test_a_class_without_a_name():
+    image, labels = blobs()
+    model = nu.new_model("unet", width=4, depth=1, classes=("background", "cell"))
+    with pytest.raises(LabelsError, match="use class 2"):
+        nu.finetune(model, [(image, np.where(labels > 0, 2, 0))])
+
+
+def test_one_class_is_too_few():
+    image, labels = blobs()
+    with pytest.raises(ModelError, match="at least one more class"):
+        nu.finetune(nu.new_model("unet", width=4, depth=1), [(image, labels)], classes=["all"])

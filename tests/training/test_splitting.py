@@ -1,0 +1,62 @@
+"""What is held out is never trained on."""
+
+import numpy as np
+import pytest
+
+from napari_unet.training.pairs import Field
+from napari_unet.training.splitting import GAP_PX, hold_out
+
+
+def field(shape=(120, 160), objects=12, reviewed=None):
+    labels = np.zeros(shape, np.uint32)
+    rng = np.random.default_rng(0)
+    for number in range(1, objects + 1):
+        y, x = (int(rng.integers(0, size - 14)) for size in shape)
+        labels[y : y + 12, x : x + 12] = number
+    train = np.ones(shape, bool) if reviewed is None else reviewed
+    return Field(
+        np.zeros((1, *shape), np.float32),
+        labels,
+        (labels > 0).astype(np.uint8),
+        np.ones(shape, np.float32),
+        train=train,
+        validation=np.zeros(shape, bool),
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 23])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_train_and_validation_never_overlap(count, seed):
+    fields = [field() for _ in range(count)]
+    split = hold_out(fields, np.random.default_rng(seed))
+    assert split.held_out_px == sum(int(f.validation.sum()) for f in split.fields) > 0
+    for before, after in zip(fields, split.fields, strict=True):
+        assert not (after.train & after.validation).any()
+        assert not ((after.train | after.validation) & ~before.train).any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_field_is_cut_with_a_gap_and_no_object_on_both_sides(seed):
+    split = hold_out([field()], np.random.default_rng(seed))
+    (after,) = split.fields
+    shared = set(np.unique(after.labels[after.train])) & set(np.unique(after.labels[after.validation]))
+    assert shared <= {0}
+    train, validation = (np.nonzero(mask)[1] for mask in (after.train, after.validation))
+    gap = max(validation.min() - train.max(), train.min() - validation.max())
+    assert gap > GAP_PX
+    assert 0.1 < split.held_out_px / after.labels.size < 0.3
+
+
+def test_of_many_fields_a_fifth_is_held_out_whole():
+    split = hold_out([field() for _ in range(20)], np.random.default_rng(0))
+    held = [f for f in split.fields if f.validation.any()]
+    assert len(held) == 4
+    assert all(f.validation.all() and not f.train.any() for f in held)
+
+
+def test_too_little_is_not_judged_but_all_trained_on():
+    reviewed = np.zeros((120, 160), bool)
+    reviewed[:30, :40] = True
+    split = hold_out([field(reviewed=reviewed)], np.random.default_rng(0))
+    assert (split.held_out_px, split.held_out_objects) == (0, 0)
+    assert split.fields[0].train.sum() == 1200

@@ -25,7 +25,7 @@ class FineTuneConfig(Config):
     batch : int
         Patches a step.
     learning_rate : float
-        Of the decoder and encoder; the head learns three times as fast.
+        At its highest; the encoder of a trained model learns half as fast.
     """
 
     seconds: float = Field(default=120, gt=0)
@@ -34,4 +34,4 @@ class FineTuneConfig(Config):
     classes: tuple[str, ...] | None = None
     patch_px: int = Field(default=128, ge=16)
     batch: int = Field(default=4, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)

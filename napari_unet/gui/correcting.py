@@ -183,8 +183,11 @@ class Counter:
         desk.viewer.layers.events.removed.connect(self.restart)
 
     def follow(self, image: str) -> None:
-        """Count again whenever the correction of an image changes."""
-        for layer in self._desk.correction(image):
+        """Count a new correction, and count again whenever it changes."""
+        correction, reviewed = self._desk.correction(image)
+        new = _counted_so_far(image, correction, 0, 0)
+        self._desk.state.counts = (*self._desk.state.counts, new)
+        for layer in (correction, reviewed):
             layer.events.paint.connect(self.restart)
             layer.events.set_data.connect(self.restart)
         self.restart()
@@ -233,13 +236,17 @@ def _counted(image: str, correction: Labels, reviewed: Labels) -> Generator[None
         if labels.size:
             seen = _with_seen(seen, labels)
         yield
+    return _counted_so_far(image, correction, pixels, int(seen[1:].sum()))
+
+
+def _counted_so_far(image: str, correction: Labels, pixels: int, objects: int) -> ReviewedCount:
     return ReviewedCount(
         image=image,
         correction=layers.layer_id(correction),
         title=correction.name,
         reviewed_px=pixels,
         total_px=int(correction.data.size),
-        objects=int(seen[1:].sum()),
+        objects=objects,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_unet.imaging.synthetic import SyntheticImage
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -19,3 +22,30 @@ def single_cell() -> list[LayerData]:
     from skimage.data import cell
 
     return [(cell(), {"name": "cell"}, "image")]
+
+
+def membranes() -> list[LayerData]:
+    """Return cells with stained membranes, which a model for nuclei gets wrong, and their truth."""
+    from napari_unet.imaging.synthetic import membrane_cells
+
+    return _with_truth(membrane_cells(), "membranes")
+
+
+def nuclei_3d() -> list[LayerData]:
+    """Return a stack of nuclei and their truth."""
+    from napari_unet.imaging.synthetic import nuclei_stack
+
+    return _with_truth(nuclei_stack(), "nuclei 3D")
+
+
+def _with_truth(made: SyntheticImage, name: str) -> list[LayerData]:
+    axes = "ZYX"[-made.image.ndim :]
+    known = made.pixel_size.known
+    scale = tuple(size or 1.0 for size in made.pixel_size.along(axes))
+    placement = {
+        "scale": scale if known else (1.0,) * len(axes),
+        "units": ("um" if known else "pixel",) * len(axes),
+        "axis_labels": tuple(axes.lower()),
+    }
+    truth = {"name": f"{name} truth", "visible": False, **placement}
+    return [(made.image, {"name": name, **placement}, "image"), (made.truth, truth, "labels")]

@@ -1,5 +1,8 @@
 """Viewers with panels, and a background process that is none."""
 
+import json
+import struct
+
 import numpy as np
 import pytest
 from fake_client import FakeClient
@@ -16,9 +19,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.gui)
 
 
+def model_file(spec):
+    """The bytes of a model file without weights."""
+    metadata = {"__metadata__": {"napari_unet": spec.model_dump_json(), "sha256": ""}}
+    header = json.dumps(metadata).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
 @pytest.fixture
 def client():
-    return FakeClient()
+    return FakeClient(candidate=model_file(untrained_spec("unet-small")))
 
 
 @pytest.fixture

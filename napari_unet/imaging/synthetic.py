@@ -110,7 +110,7 @@ def _glow(truth: npt.NDArray[np.uint16], rng: np.random.Generator) -> Floats:
 # --- cells with bright membranes ----------------------------------------------------------------
 
 
-def membrane_cells(shape: tuple[int, int] = (512, 512), count: int = 110, seed: int = 0) -> SyntheticImage:
+def membrane_cells(shape: tuple[int, int] = (512, 512), count: int = 240, seed: int = 0) -> SyntheticImage:
     """Make a plane of epithelium: bright membranes, dark grainy interiors, gaps between clusters.
 
     A model of bright nuclei sees it the wrong way round: here the outlines are bright.

@@ -139,7 +139,9 @@ def test_probabilities_have_their_classes_as_channels(tmp_path):
     assert image.pixel_size.along("ZYX") == pytest.approx(SIZE.along("ZYX"), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["Maske 3 (α).tif", "細胞 #1 & 50%.TIFF", "n" * 251 + ".tif"])
+@pytest.mark.parametrize(
+    "name", ["Maske 3 (α).tif", "細胞 #1 & 50%.TIFF", "n" * (251 if os.name == "posix" else 90) + ".tif"]
+)
 def test_any_file_name(tmp_path, name):
     path = save_masks(str(tmp_path / name), labels_of("YX"))
     assert path == tmp_path / name

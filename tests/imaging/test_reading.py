@@ -231,7 +231,16 @@ def test_large_npy_is_mapped(tmp_path, lazily):
     assert isinstance(read_image(tmp_path / "a.npy").array, np.memmap)
 
 
-@pytest.mark.parametrize("name", ["Zelle 3 (α).tif", "細胞 #1 & 50%.tif", "🔬.tif", "e\u0301.tif", "n" * 251 + ".tif"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Zelle 3 (α).tif",
+        "細胞 #1 & 50%.tif",
+        "🔬.tif",
+        "e\u0301.tif",
+        "n" * (251 if os.name == "posix" else 90) + ".tif",
+    ],
+)
 def test_any_file_name(tmp_path, name):
     tifffile.imwrite(tmp_path / name, STACK)
     image = read_image(str(tmp_path / name))

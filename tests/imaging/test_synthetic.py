@@ -64,7 +64,7 @@ def test_fewer_nuclei_where_there_is_no_room():
 
 def test_membranes_are_bright_interiors_dark_and_gaps_darker(cells):
     truth = cells.truth
-    assert 60 < truth.max() < 110
+    assert 150 < truth.max() < 240
     assert 0.6 < (truth > 0).mean() < 0.95
     ids = truth.astype(int)
     edges = ndimage.grey_dilation(ids, 3) != ndimage.grey_erosion(ids, 3)
@@ -78,5 +78,5 @@ def test_membranes_are_bright_interiors_dark_and_gaps_darker(cells):
 
 def test_both_halves_hold_enough_cells_to_learn_from_and_to_judge(cells):
     half = cells.truth.shape[1] // 2
-    assert len(np.unique(cells.truth[:, :half])) > 25
-    assert len(np.unique(cells.truth[:, half:])) > 25
+    assert len(np.unique(cells.truth[:, :half])) > 50
+    assert len(np.unique(cells.truth[:, half:])) > 50

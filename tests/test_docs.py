@@ -16,6 +16,7 @@ import pytest
 import tifffile
 
 import napari_unet
+from napari_unet.weights.bundled import bundled
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -95,6 +96,12 @@ def test_the_reference_shows_every_public_name():
     for name in set(napari_unet.__all__) - {"__version__", "NapariUnetError"}:
         assert re.search(rf"^::: napari_unet\.[\w.]+\.{name}$", text, flags=re.MULTILINE), name
     assert "::: napari_unet.errors" in text
+
+
+def test_the_models_page_shows_every_variant_and_bundled_model():
+    text = (ROOT / "docs" / "models.md").read_text()
+    for name in (*napari_unet.variants(), *bundled()):
+        assert f"`{name}`" in text
 
 
 def test_the_version_is_the_same_everywhere():

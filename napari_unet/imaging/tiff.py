@@ -27,7 +27,7 @@ from napari_unet.imaging.limits import IN_MEMORY_BYTES, check_claim, pixel_bytes
 from napari_unet.imaging.units import to_um
 
 _DAMAGE = re.compile(
-    r"corrupt|truncat|missing|incomplete|out of range|failed to read|expected \d+ frames|invalid page offset",
+    r"corrupt|truncated|missing|incomplete|out of range|failed to read|expected \d+ frames|invalid page offset",
     re.IGNORECASE,
 )
 _SMALLEST_UM, _LARGEST_UM = 0.001, 10.0

@@ -39,7 +39,10 @@ from napari_unet.training.pairs import TrainingPair
 from napari_unet.weights.spec import Provenance
 
 KINDS = ("fluo", "colour", "bright")
-NORMALIZATION = Normalization(channels="grey", polarity="bright-objects")
+NORMALIZATION = Normalization(channels="grey", polarity="bright-objects", stain="haematoxylin")
+# Otsu's threshold does better on the luminance, so that is what it is given.
+LUMINANCE = Normalization(channels="grey", polarity="bright-objects", stain="luminance")
+EMPHASIS = {"fluo": 1.0, "colour": 1.5, "bright": 2.0}
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
@@ -76,13 +79,16 @@ def train(data: Path, seconds: float, out: Path, start: Path | None) -> None:
     pairs = read_pairs(data / "train")
     diameters = np.concatenate([diameters_px(pair.labels) for _, pair in pairs])
     # Stained tissue and brightfield are rarer in the set, and harder, than fluorescence.
-    weighted = [replace(pair, emphasis={"fluo": 1, "colour": 3, "bright": 2}[kind]) for kind, pair in pairs]
+    weighted = [replace(pair, emphasis=EMPHASIS[kind]) for kind, pair in pairs]
+    # Tissue is shown twice: as haematoxylin, which people get, and as inverted luminance.
+    shown = [both for pair in weighted for both in (pair, in_luminance(pair))[: 1 + ("C" in pair.image.axes)]]
+    shown = [shown[i] for i in shuffled(shown)]
     if start is None:
         model = nu.new_model("unet-small", in_channels=1).with_spec(normalization=NORMALIZATION)
     else:
         model = nu.load_model(start)
     config = FineTuneConfig(seconds=seconds, device="auto", patch_px=128, batch=6, learning_rate=2e-3)
-    work = finetune_events(model, weighted, config)
+    work = finetune_events(model, shown, config)
     begun = time.monotonic()
     while True:
         try:
@@ -115,6 +121,24 @@ def train(data: Path, seconds: float, out: Path, start: Path | None) -> None:
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
+def in_luminance(pair: TrainingPair) -> TrainingPair:
+    """Return the pair with its colour image reduced to inverted luminance."""
+    grey = np.asarray(pair.image.array) @ np.array([0.2125, 0.7154, 0.0721]) if "C" in pair.image.axes else None
+    if grey is None:
+        return pair
+    bright = np.median(grey) > np.percentile(grey, 99.8) / 3
+    return replace(
+        pair, image=open_image((255 - grey if bright else grey).astype(np.float32), "YX", name=pair.image.name)
+    )
+
+
+def shuffled(pairs: list[TrainingPair]) -> list[int]:
+    """Order that mixes the kinds but keeps the two looks of one image together."""
+    names = sorted({pair.image.name for pair in pairs})
+    rank = dict(zip(names, np.random.default_rng(0).permutation(len(names)).tolist(), strict=True))
+    return sorted(range(len(pairs)), key=lambda i: rank[pairs[i].image.name])
+
+
 def diameters_px(labels: np.ndarray) -> np.ndarray:
     """Diameters of discs with the areas of the objects."""
     return np.sqrt(np.bincount(labels.ravel())[1:] * 4 / np.pi)
@@ -137,7 +161,7 @@ def evaluate(data: Path, path: Path) -> None:
 
 def otsu_watershed(image: Image) -> np.ndarray:
     """Segment as people do without a network: Otsu's threshold, then a watershed on the distance."""
-    statistics = finish(statistics_events(image, NORMALIZATION))
+    statistics = finish(statistics_events(image, LUMINANCE))
     size = image.sizes
     grey = statistics.normalize(image.read(0, slice(0, 1), slice(0, size["Y"]), slice(0, size["X"])), 0)[0, 0]
     grey = ndi.gaussian_filter(grey, 1)

@@ -81,4 +81,5 @@ def interpolate(block: npt.NDArray[np.float32], places: npt.NDArray[np.float64],
     shape = [1] * block.ndim
     shape[axis] = -1
     share = (places - below).astype(np.float32).reshape(shape)
-    return block.take(below, axis) * (1 - share) + block.take(above, axis) * share
+    mixed: npt.NDArray[np.float32] = block.take(below, axis) * (1 - share) + block.take(above, axis) * share
+    return mixed

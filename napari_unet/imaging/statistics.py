@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from napari_unet.errors import ChannelError, ImageError
 from napari_unet.events import Event, Notice, Progress
+from napari_unet.imaging.colour import Reduction, reduce_channels
 from napari_unet.imaging.config import Normalization
 
-# ITU-R BT.709, as scikit-image's rgb2gray
-LUMINANCE = np.array([0.2125, 0.7154, 0.0721], dtype=np.float32)
+# Of white: a colour image with a brighter median has a bright background.
+BRIGHT_SHARE = 1 / 3
 # Larger time points are sampled: this many blocks of this side, evenly spread.
 WHOLE_PX = 2**24
 SAMPLE_BLOCKS = 64
@@ -40,36 +41,28 @@ class Statistics:
     Attributes
     ----------
     low, high : (T, C) float32
-        Pixel values that become 0 and 1.
-    inverted : bool
-        Whether 0 and 1 are then exchanged.
-    grey : bool
-        Whether channels are first reduced to one.
+        Values, after the reduction, that become 0 and 1.
+    reduction : str
+        How channels are reduced first; see `napari_unet.imaging.colour`.
+    white : float
+        Pixel value of the brightest places.
     """
 
     low: npt.NDArray[np.float32]
     high: npt.NDArray[np.float32]
-    inverted: bool
-    grey: bool
+    reduction: Reduction
+    white: float
 
     def normalize(self, block: npt.NDArray[Any], t: int) -> npt.NDArray[np.float32]:
         """Turn a block (C, Z, Y, X) of time point `t` into network input (C', Z, Y, X).
 
         Pixels that are no finite number become 0, the darkest.
         """
-        values = to_grey(block) if self.grey else block.astype(np.float32)
+        values = reduce_channels(block, self.reduction, self.white)
         low = self.low[t][:, None, None, None]
         span = self.high[t][:, None, None, None] - low
         scaled = np.where(span > 0, (values - low) / np.where(span > 0, span, 1), 0).astype(np.float32)
-        if self.inverted:
-            scaled = np.where(span > 0, 1 - scaled, 0).astype(np.float32)
         return np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def to_grey(block: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Reduce one channel, or red, green and blue, to one: (C, ...) to (1, ...) float32."""
-    values = block.astype(np.float32)
-    return values if len(values) == 1 else np.tensordot(LUMINANCE, values, axes=1)[None]
 
 
 def check_input(name: str, count: int, normalization: Normalization, in_channels: int) -> None:
@@ -105,42 +98,63 @@ def statistics_events(
     ImageError
         If a time point holds no finite value at all.
     """
-    grey = normalization.channels == "grey"
-    wanted = (normalization.low_percentile, 50.0, normalization.high_percentile)
-    found = []
     times = image.sizes["T"]
+    white, reduction = 1.0, _plain(normalization)
+    if normalization.polarity == "bright-objects":
+        white, reduction = _brightness(image, normalization, channels)
+    found = []
     for t in range(times):
-        values = _sample(image, t, channels, grey=grey)
+        values = reduce_channels(_sample(image, t, channels), reduction, white)
         finite = np.isfinite(values)
         if not finite.all():
             yield Notice(
                 f'"{image.name}" contains {int((~finite).sum()):,} pixels that are no finite number; they are '
                 "treated as the darkest."
             )
-        found.append([_percentiles(image.name, channel, wanted) for channel in values])
+        found.append([_range(image.name, channel, normalization) for channel in values])
         yield Progress("Reading the image", t + 1, times)
-    low, median, high = np.asarray(found, dtype=np.float32).transpose(2, 0, 1)
+    low, high = np.asarray(found, dtype=np.float32).transpose(2, 0, 1)
     if (low == high).all():
         yield Notice(f'"{image.name}" is constant, so there is nothing to tell apart in it.')
-    inverted = normalization.polarity == "bright-objects" and bool((median - low).sum() > (high - median).sum())
-    return Statistics(low, high, inverted, grey)
+    return Statistics(low, high, reduction, white)
 
 
-def _percentiles(name: str, values: npt.NDArray[np.float32], wanted: Sequence[float]) -> npt.NDArray[np.float32]:
+def _plain(normalization: Normalization) -> Reduction:
+    return "luminance" if normalization.channels == "grey" else "none"
+
+
+def _brightness(
+    image: Readable, normalization: Normalization, channels: Sequence[int] | None
+) -> tuple[float, Reduction]:
+    """Find the value of white, and how to make objects bright, from the first time point."""
+    raw = _sample(image, 0, channels)
+    brightest = raw.max(axis=0).astype(np.float32)
+    finite = brightest[np.isfinite(brightest)]
+    if not finite.size:
+        return 1.0, _plain(normalization)
+    low, median, high = np.percentile(finite, (normalization.low_percentile, 50, normalization.high_percentile))
+    in_colour = len(raw) == 3
+    bright = median > BRIGHT_SHARE * high if in_colour else median - low > high - median
+    white = float(high) if high > 0 else 1.0
+    if not bright:
+        return white, _plain(normalization)
+    return white, "haematoxylin" if in_colour and normalization.stain == "haematoxylin" else "inverted"
+
+
+def _range(name: str, values: npt.NDArray[np.float32], normalization: Normalization) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise ImageError(f'"{name}" contains not a single finite number. Choose another image or channel.')
-    low, median, high = np.percentile(finite, wanted)
+    low, high = np.percentile(finite, (normalization.low_percentile, normalization.high_percentile))
     if low == high:  # sparse: more than 99 % of the pixels share one value
         low, high = finite.min(), finite.max()
-    return np.array([low, median, high], dtype=np.float32)
+    return float(low), float(high)
 
 
-def _sample(image: Readable, t: int, channels: Sequence[int] | None, *, grey: bool) -> npt.NDArray[np.float32]:
+def _sample(image: Readable, t: int, channels: Sequence[int] | None) -> npt.NDArray[Any]:
     """Values (C, n) of a time point: all of them, or those of evenly spread blocks."""
     blocks = (image.read(t, z, y, x, channels) for z, y, x in _sample_regions(image.sizes))
-    reduced = [to_grey(block) if grey else block.astype(np.float32) for block in blocks]
-    return np.concatenate([block.reshape(len(block), -1) for block in reduced], axis=1)
+    return np.concatenate([block.reshape(len(block), -1) for block in blocks], axis=1)
 
 
 def _sample_regions(size: dict[str, int]) -> Iterator[tuple[slice, slice, slice]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Field:
         Reviewed pixels to learn from, and those held out. They never overlap.
     emphasis : float
         Of the pair that it comes from.
+    place : (pair, t, z)
+        Where it comes from.
     """
 
     image: npt.NDArray[np.float32]
@@ -67,6 +69,7 @@ class Field:
     train: Bools
     validation: Bools
     emphasis: float = 1.0
+    place: tuple[int, int, int] = (0, 0, 0)
 
 
 def check_pairs(pairs: Sequence[TrainingPair], spec: ModelSpec) -> None:
@@ -122,7 +125,8 @@ def load_fields(
         check_input(pair.image.name, len(chosen), spec.normalization, spec.network.in_channels)
         statistics = yield from statistics_events(pair.image, spec.normalization, chosen)
         for t, z in _windows(pair, spec.dims):
-            fields.append(_field(pair, spec, statistics, (t, z), (margin_px, chosen)))
+            field = _field(pair, spec, statistics, (t, z), (margin_px, chosen))
+            fields.append(replace(field, place=(number, t, z.start)))
             yield Progress("Reading the corrections", number, len(pairs))
     return fields
 

@@ -36,9 +36,11 @@ class Split:
 def hold_out(fields: Sequence[Field], rng: np.random.Generator) -> Split:
     """Hold out a part of the reviewed pixels.
 
-    From five fields on, a fifth of them is held out whole; of fewer, a quarter of each, beyond a
-    cut: pixels near the cut, and objects that it divides, belong to neither side. With fewer than
-    1000 pixels or 3 objects held out a score would mean nothing: then all is trained on.
+    From five fields on, a fifth of them in a row is held out whole, and neighbouring slices or time
+    points of those belong to neither side, since they show the same objects. Of fewer fields a
+    quarter of each is held out, beyond a cut: pixels near the cut, and objects that it divides,
+    belong to neither side. With fewer than 1000 pixels or 3 objects held out a score would mean
+    nothing: then all is trained on.
 
     Parameters
     ----------
@@ -48,8 +50,7 @@ def hold_out(fields: Sequence[Field], rng: np.random.Generator) -> Split:
         Chooses the fields, or the side of the cut.
     """
     if len(fields) >= FEW_FIELDS:
-        chosen = set(rng.permutation(len(fields))[: max(1, round(HELD_OUT * len(fields)))].tolist())
-        split = [_all_validation(field) if i in chosen else field for i, field in enumerate(fields)]
+        split = _row(fields, int(rng.integers(len(fields))))
     else:
         split = [_cut(field, rng) for field in fields]
     pixels = sum(int(field.validation.sum()) for field in split)
@@ -58,6 +59,26 @@ def hold_out(fields: Sequence[Field], rng: np.random.Generator) -> Split:
     if pixels < MIN_PX or objects < MIN_OBJECTS or not trains:
         return Split(tuple(fields), 0, 0)
     return Split(tuple(split), pixels, objects)
+
+
+def _row(fields: Sequence[Field], first: int) -> list[Field]:
+    """Hold out a fifth of the fields, in a row from `first`, and drop what is next to it."""
+    count = max(1, round(HELD_OUT * len(fields)))
+    chosen = {(first + i) % len(fields) for i in range(count)}
+    places = [fields[i].place for i in chosen]
+    return [
+        _all_validation(field) if i in chosen else _nothing(field) if _adjacent(field.place, places) else field
+        for i, field in enumerate(fields)
+    ]
+
+
+def _adjacent(place: tuple[int, int, int], others: Sequence[tuple[int, int, int]]) -> bool:
+    """Whether a field is the next slice or time point of another."""
+    return any(place[0] == other[0] and abs(place[1] - other[1]) + abs(place[2] - other[2]) == 1 for other in others)
+
+
+def _nothing(field: Field) -> Field:
+    return replace(field, train=np.zeros_like(field.train))
 
 
 def _count(field: Field) -> int:

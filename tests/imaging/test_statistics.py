@@ -39,13 +39,46 @@ def test_dark_objects_on_a_bright_background_are_inverted():
     image = np.full((100, 100), 200, np.uint8)
     image[40:60, 40:60] = 20
     image += np.random.default_rng(0).integers(0, 10, image.shape, dtype=np.uint8)
-    policy = Normalization(polarity="bright-objects")
+    policy = Normalization(channels="grey", polarity="bright-objects")
     values, statistics = normalized(image, "YX", policy)
-    assert statistics.inverted
+    assert statistics.reduction == "inverted"
     assert values[0, 0, 50, 50] > 0.9
     again, statistics = normalized(255 - image, "YX", policy)
-    assert not statistics.inverted
+    assert statistics.reduction == "luminance"
     assert np.allclose(values, again, atol=0.02)
+
+
+def stained_section():
+    """White glass, pink tissue, brown stain and blue nuclei, as absorbed light."""
+    stains = {"haematoxylin": (0.65, 0.70, 0.29), "eosin": (0.07, 0.99, 0.11), "dab": (0.27, 0.57, 0.78)}
+    amounts = {name: np.zeros((90, 90)) for name in stains}
+    amounts["eosin"][20:, :] = 0.3
+    amounts["dab"][20:, 50:] = 1.2
+    amounts["haematoxylin"][30:40, 10:20] = amounts["haematoxylin"][30:40, 60:70] = 0.8
+    absorbed = sum(amount[..., None] * np.array(stains[name]) for name, amount in amounts.items())
+    return (np.exp(-absorbed) * 255).astype(np.uint8), amounts["haematoxylin"] > 0
+
+
+def test_nuclei_stand_out_of_a_stained_section_whatever_else_is_dark():
+    image, nuclei = stained_section()
+    policy = Normalization(channels="grey", polarity="bright-objects", stain="haematoxylin")
+    values, statistics = normalized(image, "YXC", policy)
+    assert statistics.reduction == "haematoxylin"
+    assert values[0, 0][nuclei].min() > 0.8
+    assert values[0, 0][~nuclei].max() < 0.3
+    grey, _ = normalized(image, "YXC", policy.model_copy(update={"stain": "luminance"}))
+    assert grey[0, 0][20:, 50:][~nuclei[20:, 50:]].mean() > 0.5  # the brown is as dark as a nucleus
+
+
+def test_fluorescence_in_colour_is_not_taken_for_a_stained_section():
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[20:40, 20:40, 2] = 200  # blue on black
+    image += np.random.default_rng(0).integers(0, 12, image.shape, dtype=np.uint8)
+    policy = Normalization(channels="grey", polarity="bright-objects", stain="haematoxylin")
+    values, statistics = normalized(image, "YXC", policy)
+    assert statistics.reduction == "luminance"
+    assert values[0, 0, 30, 30] > 0.6
+    assert values[0, 0, 5, 5] < 0.3
 
 
 def test_sparse_images_are_not_taken_for_constant():

@@ -25,7 +25,7 @@ def blobs(seed=0, shape=(160, 200), count=16):
 def fit(model, pairs, **config):
     """Fine-tune with small patches, so that a few seconds are many steps."""
     named = [as_pair(pair, None, f"image {number}") for number, pair in enumerate(pairs, start=1)]
-    settings = FineTuneConfig(**{"seconds": 4, "patch_px": 64, "learning_rate": 3e-3, **config})
+    settings = FineTuneConfig(**{"seconds": 4, "patch_px": 64, "learning_rate": 1e-2, **config})
     return finish(finetune_events(model, named, settings))
 
 

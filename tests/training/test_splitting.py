@@ -1,5 +1,7 @@
 """What is held out is never trained on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,17 @@ def test_of_many_fields_a_fifth_is_held_out_whole():
     held = [f for f in split.fields if f.validation.any()]
     assert len(held) == 4
     assert all(f.validation.all() and not f.train.any() for f in held)
+
+
+def test_slices_next_to_held_out_ones_are_not_trained_on():
+    fields = [replace(field(), place=(0, 0, z)) for z in range(20)]
+    for seed in range(5):
+        split = hold_out(fields, np.random.default_rng(seed))
+        held = [f.place[2] for f in split.fields if f.validation.any()]
+        trained = [f.place[2] for f in split.fields if f.train.any()]
+        assert len(held) == 4
+        assert len(trained) >= 13
+        assert min(abs(a - b) for a in held for b in trained) >= 2
 
 
 def test_too_little_is_not_judged_but_all_trained_on():

@@ -40,6 +40,12 @@ def score(tally: Tally, meaning: Meaning) -> Score:
 
 def judge(old: Score | None, new: Score | None, held_out_px: int) -> Verdict:
     """Compare the new model with the old one on the same held-out corrections."""
+    if held_out_px and new is None:
+        return Verdict(
+            None,
+            "The fine-tuning was cancelled before the new model could be checked on held-out corrections: "
+            "look at its prediction before you use it.",
+        )
     if old is None or new is None:
         return Verdict(
             None,

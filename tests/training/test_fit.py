@@ -77,7 +77,8 @@ def test_cancel_keeps_the_best_so_far():
     with pytest.raises(StopIteration) as end:
         work.throw(Cancelled())
     assert end.value.value.steps == 5
-    assert end.value.value.candidate.network is not None
+    assert end.value.value.accepted is None
+    assert "cancelled before" in end.value.value.sentence
 
 
 def test_cancel_before_the_first_step_ends_it():

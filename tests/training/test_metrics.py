@@ -56,3 +56,5 @@ def test_the_gate_accepts_only_what_is_better():
     assert judge(high, low, 5000).accepted is False
     assert judge(high, high, 5000).accepted is False
     assert judge(None, None, 0).accepted is None
+    assert "review more" in judge(None, None, 0).sentence
+    assert "cancelled" in judge(low, None, 5000).sentence

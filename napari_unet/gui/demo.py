@@ -17,6 +17,7 @@ from napari_unet.gui.state import ViewerState
 
 PLUGIN = "napari-unet"
 _TIMEOUT_S = 600
+_WINDOW = (1360, 860)
 
 
 class DemoError(Exception):
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--exit", action="store_true", help="close napari when the files are written")
     options = parser.parse_args(arguments)
     viewer = napari.Viewer(title="napari · U-Net demo")
+    viewer.window.resize(*_WINDOW)
     try:
         report = run(viewer, options.out)
     except DemoError as error:

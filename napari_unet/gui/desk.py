@@ -134,7 +134,7 @@ class Desk:
 
     def cancel(self) -> None:
         """Ask the running task to end."""
-        if self.state.busy:
+        if self.state.cancellable:
             self.state.activity = Activity.CANCELLING
             self.runner.cancel()
 
@@ -161,7 +161,7 @@ class Desk:
         self.state.advance = Advance()
         self.state.activity = Activity.IDLE
         if isinstance(error, Cancelled):
-            self.state.tell("Cancelled. Everything is as it was before.")
+            self.state.tell("Cancelled.")
         elif isinstance(error, NapariUnetError):
             self.state.tell(str(error), "error")
         elif error is not None:

@@ -208,7 +208,8 @@ def shifted(frame: Frame, box: tuple[tuple[int, int], ...]) -> Frame:
 def visible_box(viewer: ViewerModel, layer: Layer, axes: str) -> tuple[tuple[int, int], ...]:
     """Return what of a layer is on the screen, as (start, stop) along `axes`.
 
-    Along an axis that is not displayed it is the position of the slider; C is returned whole.
+    Along an axis that is not displayed it is the position of the slider; C is returned whole, and
+    so is a volume that is displayed in 3D.
     """
     shape = full_resolution(layer).shape
     steps = plane_of(viewer, layer)
@@ -218,7 +219,7 @@ def visible_box(viewer: ViewerModel, layer: Layer, axes: str) -> tuple[tuple[int
     box = []
     for dim, axis in enumerate(axes):
         size = int(shape[dim])
-        if axis == "C" or dim >= layer.ndim:
+        if axis == "C" or dim >= layer.ndim or (dim in shown and viewer.dims.ndisplay == 3):
             box.append((0, size))
         elif dim in shown:
             low, high = int(corners[0][dim]), int(corners[1][dim]) + 1

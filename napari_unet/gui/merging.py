@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels
 
+from napari_unet.errors import LabelsError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.tasks import Aside, Remote
@@ -40,6 +41,7 @@ class Merging:
         """
         for _ in range(_MOST_TRIES):
             before = self._snapshot(image_id)
+            _check_shapes(predicted, before[0])
             merged, result = yield from self._merged(meaning, predicted, *before)
             if all(map(np.array_equal, before, self._snapshot(image_id))):
                 correction, _ = self._desk.correction(image_id)
@@ -76,6 +78,14 @@ class Merging:
             return np.array(open_array(refs[3])), result
         finally:
             self._desk.release(*refs)
+
+
+def _check_shapes(predicted: Labelled, correction: Labelled) -> None:
+    if predicted.shape != correction.shape:
+        raise LabelsError(
+            f"The correction layer has {correction.shape} time points, slices, rows and columns, and the new "
+            f"prediction {predicted.shape}. Set the axes as they were, or remove the correction layer."
+        )
 
 
 def snapshot(layer: Labels) -> Labelled:

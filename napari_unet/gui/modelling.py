@@ -15,6 +15,8 @@ from napari_unet.weights.bundled import bundled, own, own_folder
 from napari_unet.weights.file import SUFFIX, read_spec
 from napari_unet.weights.spec import INSTANCE_CLASSES, Meaning, untrained_spec
 
+MOST_CHANNELS = 16
+
 
 class Modelling:
     """Lists models, opens weights files and describes new ones."""
@@ -39,7 +41,8 @@ class Modelling:
         state.objects = choice.spec.objects
         state.channels = None
         if not choice.trained:
-            state.new_model = NewModel()
+            state.new_model = NewModel(in_channels=min(max(1, state.image_channels), MOST_CHANNELS))
+            state.model = self._new(choice.variant)
 
     def go_on_with(self, choice: ModelChoice) -> None:
         """Choose a model that was made from the current one: all settings stay."""
@@ -99,7 +102,9 @@ class Modelling:
         new = self._desk.state.new_model
         classes = INSTANCE_CLASSES if new.meaning == "instances" else new.classes
         spec = untrained_spec(variant, in_channels=new.in_channels, classes=classes)
-        return ModelChoice(title=f"New, untrained: {variant}", variant=variant, spec=spec)
+        return ModelChoice(
+            title=f"New, untrained: {variant}", variant=variant, description=variants()[variant], spec=spec
+        )
 
 
 def copy_model(source: Path, target: Path) -> None:

@@ -213,6 +213,9 @@ class Segmenting:
             viewer.layers.remove(preview)
         shown = layers.find(viewer, "prediction", image_id)
         data = frame.from_tzyx(predicted)
+        if shown is not None and shown.data.shape != data.shape:
+            viewer.layers.remove(shown)
+            shown = None
         if shown is None:
             viewer.add_labels(data, **layers.tagged("prediction", layer, frame))
         else:

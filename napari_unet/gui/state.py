@@ -42,7 +42,9 @@ class ModelChoice(Config):
     source : str, optional
         Bundled name or file; None where there are no weights yet.
     variant : str
-        Name of the architecture.
+        Name of the architecture of a model without weights.
+    description : str
+        What that architecture is.
     spec : ModelSpec
         What it expects and gives.
     """
@@ -50,6 +52,7 @@ class ModelChoice(Config):
     title: str
     source: str | None = None
     variant: str = ""
+    description: str = ""
     spec: ModelSpec
 
     @property
@@ -200,6 +203,11 @@ class ViewerState(BaseModel):
     def busy(self) -> bool:
         """Whether work is running."""
         return self.activity is not Activity.IDLE
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether the running work can be cancelled; a file that is being written cannot."""
+        return self.busy and self.activity not in {Activity.EXPORTING, Activity.CANCELLING}
 
     def change_objects(self, **changes: Any) -> None:  # noqa: ANN401
         """Replace some of the settings that turn probabilities into labels."""

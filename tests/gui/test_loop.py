@@ -189,3 +189,47 @@ def test_a_stroke_during_the_merge_is_not_lost(viewer, controller, client, idle,
     idle()
     assert np.all(correction.data[85:90, 100] == 77)
     assert [r.kind for r in client.requests][-2:] == ["merge", "merge"]
+
+
+def test_lazy_and_multiscale_images_are_read_at_full_resolution(viewer, controller, idle, blobs):
+    import dask.array as da
+
+    big = da.from_array(np.tile(blobs, (2, 2)), chunks=50)
+    viewer.add_image([big, big[::2, ::2]], multiscale=True, contrast_limits=(0, 255))
+    controller.segmenting.segment()
+    idle()
+    assert ours(viewer, "prediction").data.shape == big.shape
+    assert len(np.unique(ours(viewer, "prediction").data)) == 21
+
+
+def test_a_volume_shown_in_3d_is_previewed_whole(viewer, controller, client, idle, blobs):
+    viewer.add_image(np.stack([blobs] * 6))
+    viewer.dims.ndisplay = 3
+    controller.segmenting.preview()
+    idle()
+    assert client.requests[0].region == ((0, 1), (0, 6), (0, 96), (0, 128))
+
+
+def test_a_correction_of_another_shape_is_not_touched(viewer, controller, idle, blobs):
+    viewer.add_image(np.stack([blobs] * 6))
+    controller.correcting.start()
+    correction = ours(viewer, "correction")
+    correction.paint((0, 20, 20), 3)
+    before = correction.data.copy()
+    controller.choosing.set_axes("TYX")
+    controller.segmenting.segment()
+    idle()
+    assert "Set the axes as they were" in controller.state.message.text
+    assert np.array_equal(correction.data, before)
+
+
+def test_a_file_that_is_being_written_cannot_be_cancelled(viewer, controller, idle, blobs, tmp_path):
+    viewer.add_image(blobs)
+    controller.segmenting.segment()
+    idle()
+    controller.exporting.save_masks(str(tmp_path / "masks.tif"))
+    controller.cancel()
+    assert controller.state.activity is Activity.EXPORTING
+    idle()
+    assert (tmp_path / "masks.tif").exists()
+    assert controller.state.message.text.startswith("Saved")

@@ -120,6 +120,14 @@ def button(text: str, tip: str, call: Callable[[], Any], *, primary: bool = Fals
     return made
 
 
+def set_primary(made: QPushButton, primary: bool) -> None:
+    """Make a button stand out, or no longer."""
+    made.setProperty("primary", primary)
+    # The style depends on the property, and is only read again when it is set again.
+    made.style().unpolish(made)
+    made.style().polish(made)
+
+
 def heading(text: str) -> QLabel:
     """Make the title of a group."""
     label = QLabel(text)

@@ -37,8 +37,9 @@ class ChannelChooser(Step):
         grey = model.spec.normalization.channels == "grey" and count >= len(_COLOUR)
         single: list[Picked] = [(channel,) for channel in range(count)]
         self._offered = [None, *([_COLOUR] if grey else []), *single]
-        for i in range(model.spec.network.in_channels):
-            title = names[i] if i < len(names) else "Channel"
+        inputs = model.spec.network.in_channels
+        for i in range(inputs):
+            title = names[i] if len(names) == inputs > 1 else "Channel"
             self.boxes.append(self._box(i, self._offered))
             add_to_form(form, title, self.boxes[-1])
 

@@ -56,8 +56,7 @@ class CurvePlot(Step):
         if curve.score:
             best = max(value for _, value in curve.score)
             parts.append(
-                f"<span style='color:{score}'>— score on held-out corrections {curve.score[-1][1]:.3f}, "
-                f"best {best:.3f}</span>"
+                f"<span style='color:{score}'>— held-out score {curve.score[-1][1]:.3f}, best {best:.3f}</span>"
             )
         return "<br>".join(parts)
 

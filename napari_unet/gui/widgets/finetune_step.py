@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.state import ReviewedCount
-from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, silent
+from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, set_primary, silent
 from napari_unet.gui.widgets.curve_plot import CurvePlot
 
 _ROW_PX = 20
@@ -29,6 +29,7 @@ class FineTuneStep(Step):
         self.pairs = QListWidget()
         self.pairs.setToolTip("Images with a correction layer; only reviewed pixels are learned from")
         self.pairs.setSelectionMode(QListWidget.SelectionMode.NoSelection)
+        self.pairs.setStyleSheet("QListWidget { padding: 3px 2px; }")
         self.pairs.itemChanged.connect(self._skip)
         self.pairs.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.minutes = QDoubleSpinBox()
@@ -62,8 +63,9 @@ class FineTuneStep(Step):
             for count in counts:
                 self.pairs.addItem(self._item(count))
         self.pairs.setVisible(bool(counts))
-        row = max(_ROW_PX, self.pairs.sizeHintForRow(0))
-        self.pairs.setFixedHeight(row * min(_MOST_ROWS, len(counts)) + 4)
+        shown = min(_MOST_ROWS, len(counts))
+        rows = max(_ROW_PX, self.pairs.sizeHintForRow(0)) * shown + self.pairs.spacing() * 2 * shown
+        self.pairs.setFixedHeight(rows + 2 * self.pairs.frameWidth())
 
     def _item(self, count: ReviewedCount) -> QListWidgetItem:
         item = QListWidgetItem(f"{count.title} · {count.reviewed_px:,} px reviewed")
@@ -143,6 +145,9 @@ class Verdict(Step):
         }
         self.title.setText(titles[proposal.result.accepted])
         say(self.text, proposal.result.sentence)
+        # The button that stands out is the one that the verdict speaks for.
+        set_primary(self.again, proposal.result.accepted is not False)
+        set_primary(self.discard, proposal.result.accepted is False)
 
     def _enable(self) -> None:
         for widget in (self.again, self.use, self.save, self.discard):

@@ -7,6 +7,7 @@ from html import escape
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QSpinBox, QWidget
 
 from napari_unet.gui.controller import Controller
+from napari_unet.gui.modelling import MOST_CHANNELS
 from napari_unet.gui.state import ModelChoice
 from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, silent
 from napari_unet.weights.spec import Meaning, ModelSpec
@@ -51,7 +52,7 @@ class ModelStep(Step):
         self.untrained.setVisible(model is not None and not model.trained)
         if model is not None:
             self.title.setText(model.title if model.trained else model.variant)
-            say(self.facts, facts(model.spec))
+            say(self.facts, facts(model.spec, model.description))
 
     def _enable(self) -> None:
         for widget in (self.models, self.open, self.form):
@@ -78,9 +79,9 @@ class NewModelForm(Step):
         self.classes = QLineEdit("background, cell")
         self.classes.setToolTip("Names with commas between them, the background first")
         self.channels = QSpinBox()
-        self.channels.setRange(1, 16)
+        self.channels.setRange(1, MOST_CHANNELS)
         self.channels.setToolTip("How many channels of the image the model takes; 3 for colour")
-        form = self.add_form(("Gives", self.output), ("Classes", self.classes), ("Takes channels", self.channels))
+        form = self.add_form(("Gives", self.output), ("Classes", self.classes), ("Channels", self.channels))
         self._label = form.labelForField(self.classes)
         self.output.activated.connect(self._describe)
         self.classes.editingFinished.connect(self._describe)
@@ -115,10 +116,11 @@ def _position(models: tuple[ModelChoice, ...], chosen: ModelChoice | None) -> in
     return -1
 
 
-def facts(spec: ModelSpec) -> str:
+def facts(spec: ModelSpec, description: str = "") -> str:
     """Say what a model expects and gives, as rich text."""
     origin = spec.provenance
     rows = [
+        ("Architecture", description),
         ("Takes", _takes(spec)),
         ("Gives", _gives(spec)),
         ("Pixel size", f"{spec.pixel_size_um:g} µm" if spec.pixel_size_um else ""),

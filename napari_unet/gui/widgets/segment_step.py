@@ -28,6 +28,7 @@ class SegmentStep(Step):
         )
         self.segment = button("Segment", "Segment the whole image", controller.segmenting.segment, primary=True)
         self.obstacle = sentence(name="warning")
+        self.add(heading("Segment"))
         self.add_form(
             ("Image", self.images),
             ("Axes", self.axes),
@@ -81,7 +82,7 @@ class SegmentStep(Step):
         self.fill_holes.setToolTip("Fill background that an object encloses")
         self.join_z = QCheckBox("Join objects across slices")
         self.join_z.setToolTip("With a model for planes: objects that overlap in Z become one")
-        self.tuning_hint = sentence("These settings apply at once, without running the network again.")
+        self.tuning_hint = sentence()
         self._debounce = QTimer(self)
         self._debounce.setSingleShot(True)
         self._debounce.setInterval(_DEBOUNCE_MS)
@@ -138,7 +139,7 @@ class SegmentStep(Step):
             runs.setEnabled(idle and not state.obstacle)
         say(self.obstacle, state.obstacle)
         kept = state.segmented is not None and state.segmented.image == state.image
-        say(self.tuning_hint, "Applied at once, without running the network again." if kept else "")
+        say(self.tuning_hint, "Applied at once, without the network." if kept else "")
 
     def _set_device(self, index: int) -> None:
         self.state.device = self.devices.itemData(index)

@@ -6,7 +6,6 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QVBoxLayou
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.progress import in_words
-from napari_unet.gui.state import Activity
 from napari_unet.gui.widgets.base import MARGIN, Step, button, sentence
 
 _COLOUR_NAMES = {"info": "facts", "warning": "warning", "error": "error"}
@@ -44,7 +43,7 @@ class StatusStrip(Step):
         state = self.state
         advance = state.advance
         self.cancel.setVisible(state.busy)
-        self.cancel.setEnabled(state.activity is not Activity.CANCELLING)
+        self.cancel.setEnabled(state.cancellable)
         self.bar.setVisible(state.busy)
         self.bar.setRange(0, advance.total)
         self.bar.setValue(advance.done)

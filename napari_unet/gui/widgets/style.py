@@ -36,7 +36,7 @@ def sheet(theme_name: str) -> str:
         **theme
         | {
             "dim": "rgb(160, 165, 175)" if dark else "rgb(95, 95, 95)",
-            "on_current": "white",
+            "on_current": "white" if _brightness(theme["current"]) < 0.5 else theme["text"],
             "tab": theme["current"],
             "small": 9,
             "warning": "rgb(230, 170, 70)" if dark else "rgb(150, 90, 0)",
@@ -47,10 +47,14 @@ def sheet(theme_name: str) -> str:
 
 def plot_colours(theme_name: str) -> tuple[str, str, str, str]:
     """Return background, axes, loss and score colours for the plot."""
-    dark = _brightness(get_theme(theme_name).to_rgb_dict()["background"]) < 0.5
-    if dark:
-        return ("#262930", "#a0a5af", "#7aa2f7", "#e0af68")
-    return ("#efebe9", "#5f5f5f", "#1f5fbf", "#b06000")
+    background = get_theme(theme_name).to_rgb_dict()["background"]
+    if _brightness(background) < 0.5:
+        return (_hex(background), "#a0a5af", "#7aa2f7", "#e0af68")
+    return (_hex(background), "#5f5f5f", "#1f5fbf", "#b06000")
+
+
+def _hex(colour: str) -> str:
+    return "#" + "".join(f"{int(part):02x}" for part in colour.strip("rgb() ").split(","))
 
 
 def _brightness(colour: str) -> float:

@@ -96,23 +96,6 @@ def test_predict_finetune_and_export_run_without_napari_and_qt(tmp_path):
     assert target.is_file()
 
 
-def test_manifest_is_where_npe2_and_people_look():
-    assert (PACKAGE / "napari.yaml").is_file()
-    top = ROOT / "napari.yaml"
-    # A checkout without symbolic links has a file that holds the path instead.
-    assert top.is_symlink() or top.read_text().strip() == "napari_unet/napari.yaml"
-
-
-def test_manifest_names_what_exists():
-    from npe2 import PluginManifest
-    from npe2.manifest.utils import import_python_name
-
-    manifest = PluginManifest.from_file(PACKAGE / "napari.yaml")
-    assert manifest.name == "napari-unet"
-    for command in manifest.contributions.commands or ():
-        assert callable(import_python_name(command.python_name)), command.id
-
-
 def test_manifest_puts_items_only_into_menus_that_napari_shows():
     # napari drops other menu ids without a word.
     from napari._app_model.constants import MenuId

@@ -8,7 +8,7 @@ import zarr
 
 import napari_unet as nu
 from napari_unet.errors import AxesError, Cancelled, ChannelError, DeviceError, ImageError
-from napari_unet.events import Notice, TileDone, finish
+from napari_unet.events import Notice, finish
 from napari_unet.imaging.config import Normalization
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import InferenceConfig

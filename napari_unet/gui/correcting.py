@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator
 from typing import Any, Literal
@@ -176,7 +177,7 @@ class Counter:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._work: Generator[None, None, None] | None = None
-        self._followed: set[str] = set()
+        self._stopped = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._go_on)
@@ -195,11 +196,15 @@ class Counter:
     def restart(self, _event: object = None) -> None:
         """Count from the start when the user has paused."""
         self._work = None
-        self._timer.start(_COUNT_DELAY_MS)
+        if not self._stopped:
+            self._timer.start(_COUNT_DELAY_MS)
 
     def stop(self) -> None:
-        """Stop counting: the viewer is closing."""
-        self._timer.stop()
+        """Stop counting for good: the viewer is closing, and its layers go one by one."""
+        self._stopped = True
+        # When Python ends, Qt may have deleted the timer already.
+        with contextlib.suppress(RuntimeError):
+            self._timer.stop()
 
     def _go_on(self) -> None:
         if self._work is None:

@@ -2,11 +2,11 @@
 
 # No postponed annotations here: napari reads those of the constructors.
 
-import weakref
 from functools import partial
 from typing import ClassVar
 
 import napari.viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -73,9 +73,6 @@ class Panel(QWidget):  # type: ignore[misc]
         column.addWidget(self.status)
         viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         viewer.events.theme.connect(self._on_theme)
-        # napari would call a panel that Qt has already deleted.
-        ours = weakref.WeakMethod(self._on_theme)
-        self.destroyed.connect(lambda: viewer.events.theme.disconnect(ours()) if ours() else None)
         self._paint(viewer.theme)
 
     def show_step(self, title: str) -> None:
@@ -109,7 +106,9 @@ class Panel(QWidget):  # type: ignore[misc]
         return row
 
     def _on_theme(self, event: object) -> None:
-        self._paint(str(getattr(event, "value", "dark")))
+        # Python may keep a panel for a while after Qt has deleted it.
+        if isalive(self):
+            self._paint(str(getattr(event, "value", "dark")))
 
     def _paint(self, theme: str) -> None:
         self.setStyleSheet(sheet(theme))

@@ -142,16 +142,31 @@ def test_moving_the_threshold_searches_again_once(viewer, panel, controller, cli
     assert client.requests[-1].objects.threshold == 0.6
 
 
-def test_a_closed_panel_is_let_go(viewer, controller):
+def test_a_closed_panel_is_let_go(viewer, controller, qtbot):
     panel = Workbench(viewer)
     gone = weakref.ref(panel)
     panel.deleteLater()
     del panel
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-    gc.collect()
-    assert gone() is None
+
+    def is_gone():
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        gc.collect()
+        return gone() is None
+
+    qtbot.waitUntil(is_gone)
     controller.state.tell("Nobody listens.")
     viewer.theme = "light"
+
+
+def test_a_panel_that_qt_has_deleted_is_left_alone(viewer, controller):
+    panel = Workbench(viewer)
+    panel.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    controller.state.tell("Nobody listens.")
+    controller.state.activity = Activity.FINE_TUNING
+    controller.state.activity = Activity.IDLE
+    viewer.theme = "light"
+    assert panel.controller is controller
 
 
 def test_the_theme_is_followed(viewer, panel):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -40,13 +41,10 @@ class Step(QWidget):  # type: ignore[misc]
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self.controller = controller
-        self._bound: list[tuple[Any, weakref.WeakMethod[Callable[[], None]]]] = []
+        self._bindings: list[_Binding] = []
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         self.column.setSpacing(SPACING)
-        bound = self._bound
-        # The closure must not hold the widget: it runs when the widget is gone.
-        self.destroyed.connect(lambda: _disconnect(bound))
 
     @property
     def state(self) -> ViewerState:
@@ -55,10 +53,10 @@ class Step(QWidget):  # type: ignore[misc]
 
     def bind(self, show: Callable[[], None], *fields: str) -> None:
         """Call `show` now and whenever one of the fields changes."""
+        binding = _Binding(show)
+        self._bindings.append(binding)
         for name in fields:
-            signal = getattr(self.state.events, name)
-            signal.connect(show, max_args=0)
-            self._bound.append((signal, weakref.WeakMethod(show)))
+            getattr(self.state.events, name).connect(binding.update, max_args=0)
         show()
 
     def add(self, *items: QWidget) -> None:
@@ -83,12 +81,20 @@ class Step(QWidget):  # type: ignore[misc]
         return form
 
 
-def _disconnect(bound: list[tuple[Any, weakref.WeakMethod[Callable[[], None]]]]) -> None:
-    for signal, method in bound:
-        show = method()
-        if show is not None:
-            signal.disconnect(show, missing_ok=True)
-    bound.clear()
+class _Binding:
+    """Calls a method of a widget as long as Qt has not deleted the widget.
+
+    The signal holds it weakly, and the widget strongly: it goes with the widget.
+    """
+
+    def __init__(self, show: Callable[[], None]) -> None:
+        self._show = weakref.WeakMethod(show)
+
+    def update(self) -> None:
+        show = self._show()
+        # Python may keep a widget for a while after Qt has deleted it.
+        if show is not None and isalive(getattr(show, "__self__", None)):
+            show()
 
 
 def form_layout(parent: QWidget | None = None) -> QFormLayout:

@@ -144,7 +144,7 @@ class Segmenting:
             try:
                 result: SegmentResult = yield Remote(request, show)
                 predicted = yield Aside(lambda: np.array(open_array(request.labels)))
-            except BaseException:
+            except Exception:
                 show.remove()
                 raise
             show.hide()

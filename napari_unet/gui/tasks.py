@@ -135,10 +135,10 @@ class TaskRunner(QObject):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the task and the background process, now."""
+        self._client.close()
         task, self._task = self._task, None
         if task is not None:
             task.close()
-        self._client.close()
         # When Python ends, Qt may have deleted the timer already.
         with contextlib.suppress(RuntimeError):
             self._timer.stop()

@@ -97,3 +97,35 @@ def test_classes_without_a_background(controller, panel):
     spec = controller.state.model.spec
     assert (spec.classes, spec.meaning) == (("background", "cell", "debris"), "semantic")
     assert spec.network.in_channels == 2
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_changes(viewer, controller, idle, blobs, monkeypatch):
+    from napari_unet.errors import ExportError
+
+    def full(*_, **__):
+        raise ExportError("The temporary folder has 0.1 MB free, and 5.0 MB are needed.")
+
+    viewer.add_image(blobs)
+    monkeypatch.setattr(controller._desk.scratch, "array", full)
+    controller.segmenting.segment()
+    idle()
+    assert "MB are needed" in controller.state.message.text
+    assert len(viewer.layers) == 1
+    monkeypatch.undo()
+    controller.segmenting.segment()
+    idle()
+    assert controller.state.message.level == "info"
+
+
+def test_a_gpu_shows_its_free_memory(panel, controller):
+    from napari_unet.jobs.requests import Device
+
+    controller.state.devices = (
+        *controller.state.devices,
+        Device(name="cuda:0", title="NVIDIA A100", free_bytes=38_000_000_000),
+    )
+    devices = panel.steps["Segment"].devices
+    assert devices.itemText(devices.count() - 1) == "NVIDIA A100 · 38.0 GB free"
+    devices.setCurrentIndex(devices.count() - 1)
+    devices.activated.emit(devices.count() - 1)
+    assert controller.state.device == "cuda:0"

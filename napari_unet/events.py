@@ -7,6 +7,7 @@ what to show.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,7 +26,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TileDone:
-    """A tile has been written.
+    """A tile has been computed, and written.
+
+    Where the image is rescaled, it is written together with the rest of its plane.
 
     Attributes
     ----------
@@ -84,3 +87,15 @@ def finish(work: Generator[Event, None, Result]) -> Result:
         except StopIteration as end:
             result: Result = end.value
             return result
+
+
+def finish_warning(work: Generator[Event, None, Result]) -> Result:
+    """Run a generator to its end like `finish`, and turn each `Notice` into a Python warning."""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if isinstance(event, Notice):
+            warnings.warn(event.text, stacklevel=3)

@@ -123,7 +123,7 @@ class FineTuning:
             model=ModelRef(source=model.source, untrained=None if model.trained else model.spec),
             pairs=pairs,
             channels=state.channels,
-            config=FineTuneConfig(seconds=60 * state.minutes, device=state.device),
+            config=FineTuneConfig(seconds=60 * state.minutes, device=state.device, diameter_px=state.diameter_px),
             candidate=str(candidate),
         )
 

@@ -245,7 +245,7 @@ class Segmenting:
         if job.region is None:
             assert self._kept is not None
             self._remember(self._kept, result)
-        exact = "tiles exact" if result.exact else "tiles blended: seams are possible"
+        exact = "tiles exact" if result.exact else "tiles not exact: seams are possible"
         count = _counted(result.objects, job.model.spec)
         where = result.device.upper() if result.device else "CPU"
         took = f"{seconds:.1f} s" if seconds < 60 else in_words(seconds)

@@ -77,10 +77,11 @@ class Image:
         (C, Z, Y, X) array
             In the image's own dtype.
         """
-        wanted = {"T": slice(t, t + 1), "C": slice(None), "Z": z, "Y": y, "X": x}
+        first, last = (min(channels), max(channels) + 1) if channels else (0, self.sizes["C"])
+        wanted = {"T": slice(t, t + 1), "C": slice(first, last), "Z": z, "Y": y, "X": x}
         block = np.asarray(self.array[tuple(wanted[axis] for axis in self.axes)])
         planes: npt.NDArray[Any] = to_canonical(block, self.axes)[0]
-        return planes if channels is None else planes[list(channels)]
+        return planes if channels is None else planes[[channel - first for channel in channels]]
 
 
 def open_image(

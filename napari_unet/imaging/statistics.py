@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +19,9 @@ from napari_unet.imaging.config import Normalization
 BRIGHT_SHARE = 1 / 3
 # Larger time points are sampled: this many blocks of this side, evenly spread.
 WHOLE_PX = 2**24
-SAMPLE_BLOCKS = 64
-SAMPLE_SIDE_PX = 512
+SAMPLE_PLANES = 32
+SAMPLE_BLOCKS = 256
+SAMPLE_SIDE_PX = 256
 
 
 class Readable(Protocol):
@@ -40,7 +42,7 @@ class Statistics:
 
     Attributes
     ----------
-    low, high : (T, C) float32
+    low, high : (C,) float32 of each time point
         Values, after the reduction, that become 0 and 1.
     reduction : str
         How channels are reduced first; see `napari_unet.imaging.colour`.
@@ -48,8 +50,8 @@ class Statistics:
         Pixel value of the brightest places.
     """
 
-    low: npt.NDArray[np.float32]
-    high: npt.NDArray[np.float32]
+    low: Mapping[int, npt.NDArray[np.float32]]
+    high: Mapping[int, npt.NDArray[np.float32]]
     reduction: Reduction
     white: float
 
@@ -87,23 +89,35 @@ def check_input(name: str, count: int, normalization: Normalization, in_channels
 
 
 def statistics_events(
-    image: Readable, normalization: Normalization, channels: Sequence[int] | None = None
+    image: Readable,
+    normalization: Normalization,
+    channels: Sequence[int] | None = None,
+    times: Sequence[int] | None = None,
 ) -> Generator[Event, None, Statistics]:
     """Measure the percentiles of a whole image, per channel and time point over the whole Z stack.
 
     Time points of more than 16 million values are sampled by evenly spread blocks.
+
+    Parameters
+    ----------
+    image : Image
+    normalization : Normalization
+    channels : sequence of int, optional
+        Those that feed the model; all by default.
+    times : sequence of int, optional
+        The time points that are needed; all by default.
 
     Raises
     ------
     ImageError
         If a time point holds no finite value at all.
     """
-    times = image.sizes["T"]
+    wanted = range(image.sizes["T"]) if times is None else times
     white, reduction = 1.0, _plain(normalization)
     if normalization.polarity == "bright-objects":
         white, reduction = _brightness(image, normalization, channels)
-    found = []
-    for t in range(times):
+    low, high = {}, {}
+    for number, t in enumerate(wanted, start=1):
         values = reduce_channels(_sample(image, t, channels), reduction, white)
         finite = np.isfinite(values)
         if not finite.all():
@@ -111,10 +125,9 @@ def statistics_events(
                 f'"{image.name}" contains {int((~finite).sum()):,} pixels that are no finite number; they are '
                 "treated as the darkest."
             )
-        found.append([_range(image.name, channel, normalization) for channel in values])
-        yield Progress("Reading the image", t + 1, times)
-    low, high = np.asarray(found, dtype=np.float32).transpose(2, 0, 1)
-    if (low == high).all():
+        low[t], high[t] = np.array([_range(image.name, c, normalization) for c in values], np.float32).T
+        yield Progress("Reading the image", number, len(wanted))
+    if all((low[t] == high[t]).all() for t in wanted):
         yield Notice(f'"{image.name}" is constant, so there is nothing to tell apart in it.')
     return Statistics(low, high, reduction, white)
 
@@ -162,14 +175,17 @@ def _sample_regions(size: dict[str, int]) -> Iterator[tuple[slice, slice, slice]
     if size["C"] * z * y * x <= WHOLE_PX:
         yield slice(0, z), slice(0, y), slice(0, x)
         return
-    planes = min(z, SAMPLE_BLOCKS)
-    across = max(1, int(np.ceil(np.sqrt(SAMPLE_BLOCKS / planes))))
-    for k in _spread(z, 1, planes):
-        for i in _spread(y, SAMPLE_SIDE_PX, across):
-            for j in _spread(x, SAMPLE_SIDE_PX, across):
-                yield slice(k, k + 1), slice(i, i + SAMPLE_SIDE_PX), slice(j, j + SAMPLE_SIDE_PX)
+    planes = min(z, SAMPLE_PLANES)
+    across = max(2, math.ceil(math.sqrt(SAMPLE_BLOCKS / planes)))
+    for number, k in enumerate(_spread(z, 1, planes)):
+        # Each plane is looked at in other places, so that together they leave no part unseen.
+        shift = (number % across) / across
+        for i in _spread(y, SAMPLE_SIDE_PX, across, shift):
+            for j in _spread(x, SAMPLE_SIDE_PX, across, shift):
+                yield slice(k, k + 1), slice(i, min(y, i + SAMPLE_SIDE_PX)), slice(j, min(x, j + SAMPLE_SIDE_PX))
 
 
-def _spread(size: int, side: int, count: int) -> list[int]:
-    """Find the starts of `count` windows of `side`, evenly spread over `size`."""
-    return sorted({int(start) for start in np.linspace(0, max(0, size - side), count)})
+def _spread(size: int, side: int, count: int, shift: float = 0.5) -> list[int]:
+    """Find the starts of windows of `side`, one in each of `count` equal parts, at `shift` of the part."""
+    part = size / count
+    return sorted({int(np.clip((i + shift) * part - side * shift, 0, max(0, size - side))) for i in range(count)})

@@ -7,7 +7,7 @@ each batch of tiles read, normalize, network, probabilities, write.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ImageError
-from napari_unet.events import Event, TileDone, finish
+from napari_unet.events import Event, TileDone, finish_warning
 from napari_unet.imaging.image import Image, check_channels, from_canonical, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
 from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
@@ -34,6 +34,7 @@ Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int
 # enough for the halo not to dominate.
 TILE_PX = {2: {"cpu": 512, "mps": 1024, "cuda": 2048}, 3: {"cpu": 64, "mps": 96, "cuda": 160}}
 # Tiles are batched on GPUs only, up to so many pixels read at once: on a CPU it gains nothing.
+MAX_FACTOR = 16.0
 BATCH_PX = {"cpu": 0, "mps": 2**20, "cuda": 2**23}
 
 
@@ -89,14 +90,15 @@ def predict_events(
     channels = check_channels(image, config.channels)
     check_input(image.name, len(channels), model.spec.normalization, model.spec.network.in_channels)
     source = rescale(image, scale_factor(model.spec, image.pixel_size, config.diameter_px))
-    statistics = yield from statistics_events(source, model.spec.normalization, channels)
+    times = range(window[0].start, window[0].stop)
+    statistics = yield from statistics_events(source, model.spec.normalization, channels, times)
     if out is None:
         out = np.empty((len(model.spec.classes), *(part.stop - part.start for part in window)), np.float32)
     runner = Runner(model, choose_device(config.device), config.precision)
     field = receptive_field(model.network)
     tile_px = config.tile or TILE_PX[model.spec.dims][runner.device.type]
     tiles, canvas = _prepare(image, source, model.spec.dims, window, (tile_px, field, out))
-    work = [(t, tile) for t in range(window[0].start, window[0].stop) for tile in tiles]
+    work = [(t, tile) for t in times for tile in tiles]
     done = 0
     for batch in _batches(work, config.batch, BATCH_PX[runner.device.type]):
         blocks = [_input(source, statistics, t, tile, channels) for t, tile in batch]
@@ -112,12 +114,22 @@ def scale_factor(spec: ModelSpec, pixel_size: PixelSize, diameter_px: float | No
 
     By the diameter of the objects where it is given, else by the pixel size where image and model
     know theirs, else not at all.
+
+    Raises
+    ------
+    ImageError
+        If that would be more than 16 times larger or smaller, which nobody can mean.
     """
     factor = 1.0
     if diameter_px is not None and spec.diameter_px is not None:
         factor = spec.diameter_px / diameter_px
     elif diameter_px is None and spec.pixel_size_um is not None and pixel_size.y_um is not None:
         factor = pixel_size.y_um / spec.pixel_size_um
+    if not 1 / MAX_FACTOR <= factor <= MAX_FACTOR:
+        raise ImageError(
+            f"The image would have to be rescaled by {factor:.3g} to fit the model. Check the diameter of the objects "
+            "and the pixel size, or leave them out."
+        )
     return 1.0 if abs(factor - 1) < TOLERANCE else factor
 
 
@@ -236,8 +248,9 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     """
     source = as_image(image, axes, pixel_size)
     config = InferenceConfig(channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device)
+    check_out(out, (len(model.spec.classes), *source.label_shape), np.float32)
     target = None if out is None else Reordered(out, source.label_axes)
-    found = finish(predict_events(model, source, config, target))
+    found = finish_warning(predict_events(model, source, config, target))
     if out is not None:
         written: npt.NDArray[np.float32] = out
         return written
@@ -246,10 +259,32 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
 
 def as_image(image: Any, axes: str | None, pixel_size: float | PixelSize | None) -> Image:  # noqa: ANN401
     """Wrap an array; an `Image` is taken as it is, but for what is given explicitly."""
-    size = PixelSize(None, pixel_size, pixel_size) if isinstance(pixel_size, (int, float)) else pixel_size
+    size = None if pixel_size is None else as_pixel_size(pixel_size)
     if isinstance(image, Image):
-        return replace(image, axes=axes or image.axes, pixel_size=size or image.pixel_size)
+        return open_image(image.array, axes or image.axes, size or image.pixel_size, image.name)
     return open_image(image, axes, size)
+
+
+def as_pixel_size(size: float | PixelSize) -> PixelSize:
+    """Take one number as the size in the plane."""
+    return size if isinstance(size, PixelSize) else PixelSize(None, float(size), float(size))
+
+
+def check_out(out: Any | None, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:  # noqa: ANN401
+    """Check an array that the result is to be written to.
+
+    Raises
+    ------
+    ImageError
+        If it has another shape, or a type that cannot hold the result.
+    """
+    if out is None:
+        return
+    if tuple(out.shape) != shape or not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise ImageError(
+            f"The result has the shape {shape} and the type {np.dtype(dtype)}, and `out` has {tuple(out.shape)} and "
+            f"{out.dtype}. Give an array that fits."
+        )
 
 
 def as_channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_unet.axes import PixelSize
-from napari_unet.events import Event, finish
+from napari_unet.errors import ModelError
+from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image, from_canonical
 from napari_unet.inference.config import InferenceConfig
-from napari_unet.inference.pipeline import Prediction, Window, as_channels, as_image, predict_events
+from napari_unet.inference.pipeline import Prediction, Window, as_channels, as_image, check_out, predict_events
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import label_events
 from napari_unet.weights.model import Model
@@ -42,7 +43,17 @@ def segment_events(
     ----------
     outputs : (probabilities, labels)
         Arrays to write into, (K, T, Z, Y, X) float32 and (T, Z, Y, X) uint32; None for new ones.
+
+    Raises
+    ------
+    ModelError
+        If the model gives no probabilities.
     """
+    if model.activation == "none":
+        raise ModelError(
+            f'The model "{model.spec.name}" gives raw values and no probabilities, so there are no objects to find in '
+            "them. Use its prediction, or give it an activation."
+        )
     probabilities, labels = outputs
     prediction = yield from predict_events(model, image, config, probabilities, region)
     options = objects or model.spec.objects
@@ -78,7 +89,8 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     """
     source = as_image(image, axes, pixel_size)
     config = InferenceConfig(channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device)
-    found = finish(segment_events(model, source, config))
+    check_out(out, source.label_shape, np.uint32)
+    found = finish_warning(segment_events(model, source, config))
     labels = from_canonical(found.labels[:, None], source.label_axes)
     if out is not None:
         out[...] = labels

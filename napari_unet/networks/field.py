@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from napari_unet.networks.blocks import AVERAGE_POOL
+from napari_unet.networks.options import LOCAL_NORMS, UNetOptions
 from napari_unet.networks.unet import UNet
 
 MAX_SIDE = 4096
@@ -48,30 +49,38 @@ def receptive_field(network: UNet) -> ReceptiveField:
 
     Every layer is replaced by a linear one with positive weights that depends on the same pixels,
     so that no dependence can hide behind an inactive unit; then a gradient says which input
-    pixels an output window depends on. All axes are alike in our networks: one is measured.
+    pixels an output window depends on. All axes of our networks are alike, so one is measured, and
+    the number of channels changes nothing, so a network with one a level is.
     """
-    probe = _linearize(copy.deepcopy(network)).double().cpu().eval()
-    side = 16 * network.stride
+    return _measure(network.options)
+
+
+@lru_cache(maxsize=64)
+def _measure(options: UNetOptions) -> ReceptiveField:
+    thin = {"widths": (1,) * (options.depth + 1), "norm": "none", "dropout": 0.0}
+    probe = UNet(1, 1, options.model_copy(update=thin))
+    stride, local = probe.stride, options.norm in LOCAL_NORMS
+    _linearize(probe).double().eval()
+    side = 16 * stride
     while side <= MAX_SIDE:
-        radius = _radius(probe, network, side)
+        radius = _radius(probe, stride, options.dims, side)
         if radius is not None:
-            return ReceptiveField(network.stride, radius, network.local)
+            return ReceptiveField(stride, radius, local)
         side *= 2
-    return ReceptiveField(network.stride, MAX_SIDE // 2, local=False)
+    return ReceptiveField(stride, MAX_SIDE // 2, local=False)
 
 
-def _radius(probe: nn.Module, network: UNet, side: int) -> int | None:
+def _radius(probe: nn.Module, stride: int, dims: int, side: int) -> int | None:
     """Radius along the last axis, or None if it reaches the ends of an input of this side."""
-    thin = (2 * network.stride,) * (network.dims - 1)
-    image = torch.zeros((1, network.in_channels, *thin, side), dtype=torch.float64, requires_grad=True)
-    start = side // 2 // network.stride * network.stride
-    window: Tensor = probe(image)[..., start : start + network.stride]
+    image = torch.zeros((1, 1, *(stride,) * (dims - 1), side), dtype=torch.float64, requires_grad=True)
+    start = side // 2 // stride * stride
+    window: Tensor = probe(image)[..., start : start + stride]
     (gradient,) = torch.autograd.grad(window.sum(), image)
     seen = torch.nonzero(gradient.abs().flatten(0, -2).sum(0)).flatten()
     first, last = int(seen.min()), int(seen.max())
     if first == 0 or last == side - 1:
         return None
-    radius: int = max(start - first, last - (start + network.stride - 1), 0)
+    radius: int = max(start - first, last - (start + stride - 1), 0)
     return radius
 
 

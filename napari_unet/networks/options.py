@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from napari_unet.networks.spec import Config
+
+# In evaluation mode these see no more than the convolutions between them.
+LOCAL_NORMS = ("batch", "none")
 
 
 class UNetOptions(Config):
@@ -48,7 +51,7 @@ class UNetOptions(Config):
     dims: Literal[2, 3] = 2
     depth: int = Field(default=4, ge=0, le=7)
     width: int = Field(default=32, ge=1)
-    widths: tuple[int, ...] | None = None
+    widths: tuple[PositiveInt, ...] | None = None
     convs: int = Field(default=2, ge=1, le=6)
     kernel: int = Field(default=3, ge=1)
     norm: Literal["batch", "instance", "group", "none"] = "batch"

@@ -52,6 +52,21 @@ def variants() -> dict[str, str]:
     return {name: variant.description for name, variant in VARIANTS.items()}
 
 
+def network_spec(variant: str, in_channels: int, out_channels: int, options: Mapping[str, Any]) -> NetworkSpec:
+    """Describe a network.
+
+    Raises
+    ------
+    ModelError
+        If there are no channels.
+    """
+    if in_channels < 1 or out_channels < 1:
+        raise ModelError(
+            f"A network needs at least one channel in and one out, and {in_channels} and {out_channels} were given."
+        )
+    return NetworkSpec(variant=variant, in_channels=in_channels, out_channels=out_channels, options=dict(options))
+
+
 def resolve_options(spec: NetworkSpec) -> UNetOptions:
     """Check the options of a spec and fill in the variant's defaults.
 
@@ -107,4 +122,4 @@ def build_network(variant: str, in_channels: int = 1, out_channels: int = 2, **o
     ModelError
         If the variant or an option does not exist.
     """
-    return build(NetworkSpec(variant=variant, in_channels=in_channels, out_channels=out_channels, options=options))
+    return build(network_spec(variant, in_channels, out_channels, options))

@@ -12,7 +12,7 @@ from napari_unet.networks.blocks import (
     make_down,
     pad_to_multiple,
 )
-from napari_unet.networks.options import UNetOptions
+from napari_unet.networks.options import LOCAL_NORMS, UNetOptions
 
 
 class UNet(nn.Module):
@@ -46,7 +46,7 @@ class UNet(nn.Module):
         self.in_channels, self.out_channels, self.options = in_channels, out_channels, options
         self.dims = options.dims
         self.stride = 2**options.depth
-        self.local = options.norm in ("batch", "none")
+        self.local = options.norm in LOCAL_NORMS
         widths = options.level_widths
         self.encoder = nn.ModuleList(
             ConvBlock(a, b, options) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True)

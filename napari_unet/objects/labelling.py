@@ -138,20 +138,26 @@ def find_classes(block: Floats, options: ObjectOptions, *, background: bool) -> 
     labels = np.where(foreground > options.threshold, classes.argmax(axis=0) + 1, 0)
     cleaned = np.zeros(labels.shape, np.uint32)
     for value in range(1, len(classes) + 1):
-        pieces = tidy(ndi.label(labels == value)[0], options)
-        cleaned[(pieces > 0) & (cleaned == 0)] = value
-    return cleaned
+        cleaned[drop_small(ndi.label(labels == value)[0], options.min_size_px) > 0] = value
+    # Holes of all classes together: a nucleus inside of cytoplasm is no hole.
+    return fill_holes(cleaned) if options.fill_holes else cleaned
 
 
 def tidy(labels: npt.NDArray[Any], options: ObjectOptions) -> Labels:
     """Drop small objects, fill holes and number what is left from 1 without gaps."""
+    renumbered = drop_small(labels, options.min_size_px)
+    return fill_holes(renumbered) if options.fill_holes else renumbered
+
+
+def drop_small(labels: npt.NDArray[Any], min_size_px: int) -> Labels:
+    """Drop objects of fewer pixels, and number what is left from 1 without gaps."""
     sizes = np.bincount(labels.ravel())
-    kept = sizes >= max(1, options.min_size_px)
+    kept = sizes >= max(1, min_size_px)
     kept[0] = False
     numbers = np.zeros(len(sizes), np.uint32)
     numbers[kept] = np.arange(1, int(kept.sum()) + 1, dtype=np.uint32)
-    renumbered = numbers[labels]
-    return fill_holes(renumbered) if options.fill_holes else renumbered
+    dropped: Labels = numbers[labels]
+    return dropped
 
 
 def fill_holes(labels: Labels) -> Labels:

@@ -34,12 +34,23 @@ class Overlaps:
 
 def find_overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Overlaps:
     """Compare two label images of one shape; 0 is background."""
+    (names_a, a), (names_b, b) = _compact(a), _compact(b)
     area_a, area_b = np.bincount(a.ravel()), np.bincount(b.ravel())
     both = (a > 0) & (b > 0)
     pairs, shared = np.unique(a[both].astype(np.int64) * len(area_b) + b[both], return_counts=True)
     ids_a, ids_b = np.divmod(pairs, len(area_b))
     of_a, of_b = area_a[ids_a], area_b[ids_b]
-    return Overlaps(ids_a, ids_b, shared / (of_a + of_b - shared), shared / np.minimum(of_a, of_b))
+    return Overlaps(names_a[ids_a], names_b[ids_b], shared / (of_a + of_b - shared), shared / np.minimum(of_a, of_b))
+
+
+def _compact(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return ids by number, and the labels as numbers without large gaps, so that tables stay small."""
+    highest = int(labels.max(initial=0))
+    if highest <= max(labels.size, 1000):
+        return np.arange(highest + 1), labels
+    ids, numbers = np.unique(labels, return_inverse=True)
+    numbers = numbers.reshape(labels.shape)
+    return (ids, numbers) if ids[0] == 0 else (np.concatenate([[0], ids]), numbers + 1)
 
 
 def match(overlaps: Overlaps, enough: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

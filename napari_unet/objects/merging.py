@@ -8,9 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.objects.linking import find_overlaps, match
+
 # A predicted object is left out if more than this share of it lies on kept pixels: it is the same
 # object again, and what sticks out would be a rim.
 MAX_COVERED = 0.5
+# From here on a predicted object is the one that was there before.
+SAME_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ def merge_prediction(
     """Replace what nobody has reviewed by a new prediction.
 
     No reviewed pixel changes, nor any pixel of an object that touches a reviewed one. Everything
-    else comes from the prediction, under ids that are still free.
+    else comes from the prediction. An object that was there before keeps its id, and so its colour;
+    others get ids that are free.
 
     Parameters
     ----------
@@ -60,10 +65,8 @@ def merge_prediction(
         labels = np.where(vouched, correction, predicted).astype(np.uint32)
         return Merged(labels, len(_ids(correction[vouched])), len(_ids(predicted[~vouched])))
     touching = _ids(correction[vouched])
-    protected = np.zeros(int(correction.max(initial=0)) + 1, dtype=bool)
-    protected[touching] = True
-    fixed = vouched | protected[correction]
-    table, new = _numbers(predicted, fixed, touching)
+    fixed = vouched | np.isin(correction, touching)
+    table, new = _numbers(predicted, fixed, touching, np.where(fixed, 0, correction))
     labels = np.where(fixed, correction, table[predicted]).astype(np.uint32)
     return Merged(labels, len(touching), new)
 
@@ -74,15 +77,19 @@ def _ids(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _numbers(
-    predicted: npt.NDArray[Any], fixed: npt.NDArray[np.bool_], taken: npt.NDArray[Any]
+    predicted: npt.NDArray[Any], fixed: npt.NDArray[np.bool_], taken: npt.NDArray[Any], replaced: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.uint32], int]:
     """Table from predicted to final ids, 0 for what is left out, and how many come in."""
     area = np.bincount(predicted.ravel())
     covered = np.bincount(predicted[fixed].ravel(), minlength=len(area))
     comes_in = (area > 0) & (covered <= MAX_COVERED * area)
     comes_in[0] = False
-    count = int(comes_in.sum())
-    free = np.setdiff1d(np.arange(1, count + len(taken) + 1), taken, assume_unique=True)[:count]
     table = np.zeros(len(area), np.uint32)
-    table[comes_in] = free
-    return table, count
+    found = find_overlaps(replaced, predicted)
+    for before, now in match(found, (found.iou >= SAME_IOU) & comes_in[found.b]):
+        table[now] = before
+    unnamed = np.flatnonzero(comes_in & (table == 0))
+    used = np.union1d(taken, table[table > 0])
+    free = np.setdiff1d(np.arange(1, len(unnamed) + len(used) + 1), used, assume_unique=True)
+    table[unnamed] = free[: len(unnamed)]
+    return table, int(comes_in.sum())

@@ -17,7 +17,9 @@ class FineTuneConfig(Config):
     device : str
         "auto", "cpu", "mps", "cuda" or "cuda:N".
     seed : int
-        Of every random choice.
+        Of what is held out, of the patches and their variations, and of a new head.
+    diameter_px : float, optional
+        Of the objects in the images; they are rescaled as they are for a prediction.
     classes : tuple of str, optional
         Give the model a new semantic head with these classes, the first being the background.
     patch_px : int
@@ -31,6 +33,7 @@ class FineTuneConfig(Config):
     seconds: float = Field(default=120, gt=0)
     device: str = "auto"
     seed: int = 0
+    diameter_px: float | None = Field(default=None, gt=0)
     classes: tuple[str, ...] | None = None
     patch_px: int = Field(default=128, ge=16)
     batch: int = Field(default=4, ge=1)

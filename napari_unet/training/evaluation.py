@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from napari_unet.events import Event, Progress
-from napari_unet.inference.running import probabilities_of
+from napari_unet.inference.pipeline import TILE_PX
+from napari_unet.inference.running import Runner
+from napari_unet.inference.tiles import plan_tiles
+from napari_unet.networks.field import receptive_field
 from napari_unet.objects.labelling import decode
 from napari_unet.training.gate import Score, score
 from napari_unet.training.metrics import Tally, tally_classes, tally_instances
@@ -19,12 +22,13 @@ from napari_unet.weights.model import Model
 
 # Enough to judge by, and little enough to be done often on a laptop
 MAX_VALIDATION_PX = 2_000_000
-MAX_SIDE_PX = 1536
 CONTEXT_PX = 64
+
+Floats = npt.NDArray[np.float32]
 
 
 def evaluate_events(model: Model, split: Split, device: torch.device) -> Generator[Event, None, Score | None]:
-    """Score a model on the validation regions of a split.
+    """Score a model on the validation regions of a split, tile by tile.
 
     Returns
     -------
@@ -33,14 +37,12 @@ def evaluate_events(model: Model, split: Split, device: torch.device) -> Generat
     """
     if not split.held_out_px:
         return None
-    network = model.network.to(device).eval()
+    runner = Runner(model, device)
     fields = _enough([field for field in split.fields if field.validation.any()])
     total: Tally | None = None
     for number, held_out in enumerate(fields, start=1):
         field = _window(held_out)
-        with torch.inference_mode():
-            image = torch.from_numpy(field.image[None]).to(device)
-            probabilities = probabilities_of(network(image), model.activation)[0].cpu().numpy()
+        probabilities = yield from _predict(runner, field.image)
         found = _tally(model, field, probabilities)
         total = found if total is None else total + found
         yield Progress("Checking on held-out corrections", number, len(fields))
@@ -48,11 +50,29 @@ def evaluate_events(model: Model, split: Split, device: torch.device) -> Generat
     return score(total, model.spec.meaning)
 
 
+def _predict(runner: Runner, image: Floats) -> Generator[Event, None, Floats]:
+    """Probabilities (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X)."""
+    spec, field = runner.model.spec, receptive_field(runner.network)
+    tiles = plan_tiles(image.shape[1:], TILE_PX[spec.dims][runner.device.type], field.halo, field.stride)
+    out = np.empty((len(spec.classes), *image.shape[1:]), np.float32)
+    for number, tile in enumerate(tiles, start=1):
+        block = image[(slice(None), *tile.read)]
+        values = runner.run([block[:, None] if runner.planar else block])[0]
+        out[(slice(None), *tile.write)] = (values[:, 0] if runner.planar else values)[(slice(None), *tile.crop)]
+        if len(tiles) > 1:
+            yield Progress("Checking on held-out corrections", number, len(tiles))
+    return out
+
+
 def _window(field: Field) -> Field:
-    """Crop a field to its validation region with some context."""
-    window = tuple(
-        _span(places, size) for places, size in zip(np.nonzero(field.validation), field.validation.shape, strict=True)
-    )
+    """Crop a field to its validation region with some context, as far as that is not too large."""
+    places = np.nonzero(field.validation)
+    spans = [
+        (max(0, int(place.min()) - CONTEXT_PX) // CONTEXT_PX * CONTEXT_PX, min(size, int(place.max()) + 1 + CONTEXT_PX))
+        for place, size in zip(places, field.validation.shape, strict=True)
+    ]
+    centre = [int(place[len(place) // 2]) for place in places]
+    window = tuple(slice(start, stop) for start, stop in _shrunk(spans, centre))
     return Field(
         field.image[(slice(None), *window)],
         field.labels[window],
@@ -63,9 +83,16 @@ def _window(field: Field) -> Field:
     )
 
 
-def _span(places: npt.NDArray[np.intp], size: int) -> slice:
-    start = max(0, int(places.min()) - CONTEXT_PX) // CONTEXT_PX * CONTEXT_PX
-    return slice(start, min(size, int(places.max()) + 1 + CONTEXT_PX, start + MAX_SIDE_PX))
+def _shrunk(spans: Sequence[tuple[int, int]], centre: Sequence[int]) -> list[tuple[int, int]]:
+    """Halve the longest side around a validation pixel until the window is small enough."""
+    shrunk = list(spans)
+    while np.prod([stop - start for start, stop in shrunk]) > MAX_VALIDATION_PX:
+        axis = int(np.argmax([stop - start for start, stop in shrunk]))
+        start, stop = shrunk[axis]
+        half = (stop - start) // 2
+        first = int(np.clip(centre[axis] - half // 2, start, stop - half)) // CONTEXT_PX * CONTEXT_PX
+        shrunk[axis] = (max(start, first), max(start, first) + half)
+    return shrunk
 
 
 def _enough(fields: list[Field]) -> list[Field]:
@@ -74,7 +101,7 @@ def _enough(fields: list[Field]) -> list[Field]:
     return fields[:: max(1, round(total / MAX_VALIDATION_PX))]
 
 
-def _tally(model: Model, field: Field, probabilities: npt.NDArray[np.float32]) -> Tally:
+def _tally(model: Model, field: Field, probabilities: Floats) -> Tally:
     labels, _ = decode(probabilities, model.spec, model.spec.objects)
     if model.spec.meaning == "instances":
         return tally_instances(labels, field.labels, field.validation)

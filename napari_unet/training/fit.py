@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,19 +15,19 @@ import torch
 
 import napari_unet
 from napari_unet.errors import Cancelled, LabelsError, ModelError
-from napari_unet.events import Event, StepDone, ValidationDone, finish
+from napari_unet.events import Event, StepDone, ValidationDone, finish_warning
 from napari_unet.imaging.image import Image, open_image, to_canonical
 from napari_unet.inference.devices import choose_device
 from napari_unet.networks.field import receptive_field
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.evaluation import evaluate_events
-from napari_unet.training.gate import Score, Verdict, judge
+from napari_unet.training.gate import Score, judge
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import TrainingPair, check_pairs, load_fields
 from napari_unet.training.patches import PatchSampler
 from napari_unet.training.splitting import Split, hold_out
 from napari_unet.weights.model import Model
-from napari_unet.weights.spec import Provenance
+from napari_unet.weights.spec import Provenance, changed_spec
 
 VALIDATIONS = 8  # aimed at within the budget
 MAX_CONTEXT_PX = 128
@@ -76,6 +76,7 @@ class _Progress:
     best: dict[str, torch.Tensor] | None = None
     best_score: Score | None = None
     steps: int = 0
+    validation_s: float = 0.0
     history: list[Event] = field(default_factory=list)
 
 
@@ -111,16 +112,17 @@ def finetune_events(
         If cancelled before the first step.
     """
     started = time.monotonic()
-    base = model if config.classes is None else with_classes(model, config.classes)
+    base = model if config.classes is None else with_classes(model, config.classes, config.seed)
     check_pairs(pairs, base.spec)
     rng = np.random.default_rng(config.seed)
-    reach = receptive_field(base.network)
-    fields = yield from load_fields(pairs, base.spec, min(reach.halo, MAX_CONTEXT_PX), channels)
-    split = hold_out(fields, rng)
-    device = choose_device(config.device)
-    trainer = Trainer(base, config, device)
+    margin = min(receptive_field(base.network).halo, MAX_CONTEXT_PX)
+    fields = yield from load_fields(pairs, base.spec, margin, channels, config.diameter_px)
+    split = hold_out(fields, rng, base.spec.meaning)
+    trainer = Trainer(base, config, choose_device(config.device))
     progress = _Progress()
-    old_score = yield from evaluate_events(model, split, device) if base is model else _no_score()
+    begun = time.monotonic()
+    old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
+    progress.validation_s = time.monotonic() - begun
     try:
         yield from _train(trainer, split, rng, (config.seconds, started), progress)
     except Cancelled:
@@ -129,7 +131,7 @@ def finetune_events(
     weights = progress.best if progress.best is not None else trainer.averaged_weights()
     candidate = _candidate(base, weights, pairs)
     new_score = progress.best_score
-    verdict = _verdict(base, model, (old_score, new_score), split)
+    verdict = judge(old_score, new_score, split.held_out_px)
     return FineTuneResult(
         candidate,
         candidate if verdict.accepted else model,
@@ -144,18 +146,6 @@ def finetune_events(
     )
 
 
-def _no_score() -> Generator[Event, None, Score | None]:
-    return None
-    yield  # makes this a generator
-
-
-def _verdict(base: Model, model: Model, scores: tuple[Score | None, Score | None], split: Split) -> Verdict:
-    old, new = scores
-    if base is not model and new is not None:
-        return Verdict(True, f"The new classes were learnt; on {split.held_out_px:,} held-out pixels: {new}.")
-    return judge(old, new, split.held_out_px)
-
-
 def _train(
     trainer: Trainer,
     split: Split,
@@ -166,32 +156,31 @@ def _train(
     """Step until the time is up, validating now and then, and keep the best in `progress`."""
     seconds, started = budget
     sampler = PatchSampler(split.fields, trainer.config.patch_px, trainer.network.stride, rng)
-    validation_s, validated = 0.0, time.monotonic()
+    validated = time.monotonic()
     while True:
         elapsed = time.monotonic() - started
-        if elapsed + validation_s + trainer.step_s > seconds and progress.steps:
+        if elapsed + progress.validation_s + trainer.step_s > seconds and progress.steps:
             break
         loss = trainer.step(sampler.batch(trainer.config.batch), progress_share=min(1.0, elapsed / seconds))
         progress.steps += 1
         yield _note(progress, StepDone(progress.steps, loss, time.monotonic() - started))
-        if time.monotonic() - validated > max(seconds / VALIDATIONS, 4 * validation_s):
-            validation_s = yield from _validate(trainer, split, started, progress)
+        if time.monotonic() - validated > max(seconds / VALIDATIONS, 4 * progress.validation_s):
+            yield from _validate(trainer, split, started, progress)
             validated = time.monotonic()
     yield from _validate(trainer, split, started, progress)
 
 
-def _validate(trainer: Trainer, split: Split, started: float, progress: _Progress) -> Generator[Event, None, float]:
-    """Score the averaged weights on the held-out corrections; return the seconds that it took."""
+def _validate(trainer: Trainer, split: Split, started: float, progress: _Progress) -> Generator[Event, None, None]:
+    """Score the averaged weights on the held-out corrections, and keep them if they are the best."""
     begun = time.monotonic()
-    averaged = trainer.averaged_model()
-    found = yield from evaluate_events(averaged, split, trainer.device)
+    found = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
     if found is None:
-        return 0.0
+        return
     if progress.best_score is None or found.value > progress.best_score.value:
         progress.best, progress.best_score = trainer.averaged_weights(), found
     best = progress.best_score.value
+    progress.validation_s = time.monotonic() - begun
     yield _note(progress, ValidationDone(progress.steps, found.value, best, time.monotonic() - started))
-    return time.monotonic() - begun
 
 
 def _note(progress: _Progress, event: Event) -> Event:
@@ -215,16 +204,20 @@ def _candidate(base: Model, weights: dict[str, torch.Tensor], pairs: Sequence[Tr
         version=napari_unet.__version__,
     )
     stem = base.spec.name.removeprefix("untrained ")
-    return Model(network.eval(), base.spec.model_copy(update={"name": f"{stem}, fine-tuned", "provenance": provenance}))
+    spec = changed_spec(base.spec, name=f"{stem}, fine-tuned", provenance=provenance, trained=True)
+    return Model(network.eval(), spec)
 
 
-def with_classes(model: Model, classes: tuple[str, ...]) -> Model:
+def with_classes(model: Model, classes: tuple[str, ...], seed: int = 0) -> Model:
     """Give a model a new semantic head with random weights.
 
     Parameters
     ----------
+    model : Model
     classes : tuple of str
         The first is the background.
+    seed : int
+        Of the weights.
 
     Raises
     ------
@@ -235,18 +228,15 @@ def with_classes(model: Model, classes: tuple[str, ...]) -> Model:
         raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
     network = copy.deepcopy(model.network)
     old = network.head
-    kind = type(old)
-    network.head = kind(old.in_channels, len(classes), kernel_size=old.kernel_size[0], padding=old.kernel_size[0] // 2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network.head = type(old)(
+            old.in_channels, len(classes), kernel_size=old.kernel_size[0], padding=old.kernel_size[0] // 2
+        )
     network.out_channels = len(classes)
-    spec = model.spec.model_copy(
-        update={
-            "classes": tuple(classes),
-            "meaning": "semantic",
-            "activation": "softmax",
-            "network": model.spec.network.model_copy(update={"out_channels": len(classes)}),
-        }
-    )
-    return replace(model, network=network, spec=spec)
+    described = model.spec.network.model_copy(update={"out_channels": len(classes)})
+    changes = {"classes": tuple(classes), "meaning": "semantic", "activation": "softmax", "network": described}
+    return Model(network, changed_spec(model.spec, **changes))
 
 
 def finetune(
@@ -291,7 +281,7 @@ def finetune(
     names = None if classes is None else tuple(classes)
     config = FineTuneConfig(seconds=seconds, device=device, seed=seed, classes=names)
     training_pairs = [as_pair(pair, axes, f"image {number}") for number, pair in enumerate(pairs, start=1)]
-    return finish(finetune_events(model, training_pairs, config))
+    return finish_warning(finetune_events(model, training_pairs, config))
 
 
 def as_pair(pair: tuple[Any, ...], axes: str | None, name: str) -> TrainingPair:
@@ -317,4 +307,9 @@ def _as_labels(array: npt.NDArray[Any], image: Image) -> npt.NDArray[Any]:
             f'The labels of "{image.name}" have the shape {array.shape}, and the image needs {image.label_shape}. '
             "Use the labels of this image."
         )
-    return to_canonical(array, image.label_axes)[:, 0]
+    if array.dtype.kind not in "biu" and not np.array_equal(array, np.rint(array)):
+        raise LabelsError(
+            f'The labels of "{image.name}" contain fractions. Labels are whole numbers: use a label image.'
+        )
+    canonical = to_canonical(array, image.label_axes)[:, 0]
+    return canonical.astype(np.int64) if array.dtype.kind == "f" else canonical

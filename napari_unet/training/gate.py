@@ -12,11 +12,23 @@ MARGIN = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How a model did on the held-out corrections; `value` is what is compared, higher is better."""
+    """How a model did on the held-out corrections.
+
+    Attributes
+    ----------
+    value : float
+        What is compared; higher is better.
+    dice : float
+    f1 : float or None
+        Of objects; None for classes.
+    pixels : int
+        That it was compared on.
+    """
 
     value: float
     dice: float
     f1: float | None
+    pixels: int
 
     def __str__(self) -> str:
         objects = "" if self.f1 is None else f", objects found {self.f1:.0%} (F1)"
@@ -34,8 +46,8 @@ class Verdict:
 def score(tally: Tally, meaning: Meaning) -> Score:
     """Reduce counts to a score: Dice; for objects its mean with the F1 of objects."""
     if meaning == "semantic":
-        return Score(tally.dice, tally.dice, None)
-    return Score((tally.dice + tally.f1) / 2, tally.dice, tally.f1)
+        return Score(tally.dice, tally.dice, None, tally.pixels)
+    return Score((tally.dice + tally.f1) / 2, tally.dice, tally.f1, tally.pixels)
 
 
 def judge(old: Score | None, new: Score | None, held_out_px: int) -> Verdict:
@@ -52,7 +64,7 @@ def judge(old: Score | None, new: Score | None, held_out_px: int) -> Verdict:
             "Too little is reviewed to hold some of it out, so nobody can say whether the new model is better: "
             "look at its prediction before you use it, or review more.",
         )
-    basis = f"on {held_out_px:,} reviewed pixels that were not trained on"
+    basis = f"on {new.pixels:,} reviewed pixels that were not trained on"
     if new.value > old.value + MARGIN:
         return Verdict(True, f"The new model is better {basis}: {new}; before: {old}.")
     return Verdict(False, f"The new model is not better {basis}: {new}; before: {old}. The old one stays in use.")

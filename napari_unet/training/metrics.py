@@ -19,6 +19,8 @@ class Tally:
     ----------
     shared, predicted, true : tuple of int
         Pixels of each foreground class: in both, in the prediction, in the truth.
+    pixels : int
+        That were compared.
     hits, false_alarms, misses : int
         Objects matched at an intersection over union of 0.5, predicted only, true only.
     """
@@ -26,6 +28,7 @@ class Tally:
     shared: tuple[int, ...]
     predicted: tuple[int, ...]
     true: tuple[int, ...]
+    pixels: int
     hits: int = 0
     false_alarms: int = 0
     misses: int = 0
@@ -38,6 +41,7 @@ class Tally:
             add(self.shared, other.shared),
             add(self.predicted, other.predicted),
             add(self.true, other.true),
+            self.pixels + other.pixels,
             self.hits + other.hits,
             self.false_alarms + other.false_alarms,
             self.misses + other.misses,
@@ -58,12 +62,13 @@ class Tally:
 
 def tally_instances(predicted: npt.NDArray[Any], true: npt.NDArray[Any], counts: npt.NDArray[np.bool_]) -> Tally:
     """Compare object labels where `counts`; both are cut to it alike."""
-    a, b = np.where(counts, predicted, 0), np.where(counts, true, 0)
+    a, b = (np.where(counts, labels, 0) for labels in (predicted, true))
     overlaps = find_overlaps(a, b)
     hits = len(match(overlaps, overlaps.iou >= 0.5))
     found, present = (int((np.unique(x) > 0).sum()) for x in (a, b))
     both = int(((a > 0) & (b > 0)).sum())
-    return Tally((both,), (int((a > 0).sum()),), (int((b > 0).sum()),), hits, found - hits, present - hits)
+    areas = ((both,), (int((a > 0).sum()),), (int((b > 0).sum()),))
+    return Tally(*areas, int(counts.sum()), hits, found - hits, present - hits)
 
 
 def tally_classes(
@@ -76,4 +81,5 @@ def tally_classes(
         tuple(int(((a == v) & (b == v)).sum()) for v in values),
         tuple(int((a == v).sum()) for v in values),
         tuple(int((b == v).sum()) for v in values),
+        int(counts.sum()),
     )

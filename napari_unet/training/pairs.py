@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ import numpy.typing as npt
 from napari_unet.errors import LabelsError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import Image, check_channels
-from napari_unet.imaging.statistics import Statistics, check_input, statistics_events
+from napari_unet.imaging.rescaling import positions
+from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
+from napari_unet.inference.pipeline import rescale, scale_factor
 from napari_unet.training.targets import class_targets, touching_weights
 from napari_unet.weights.spec import ModelSpec
 
@@ -58,8 +60,10 @@ class Field:
         Reviewed pixels to learn from, and those held out. They never overlap.
     emphasis : float
         Of the pair that it comes from.
-    place : (pair, t, z)
-        Where it comes from.
+    place : (image, t, z)
+        Where it comes from; two pairs of one image share its number.
+    origin : (y, x)
+        Where the crop begins in that image, in pixels of the network's grid.
     """
 
     image: npt.NDArray[np.float32]
@@ -70,6 +74,7 @@ class Field:
     validation: Bools
     emphasis: float = 1.0
     place: tuple[int, int, int] = (0, 0, 0)
+    origin: tuple[int, int] = (0, 0)
 
 
 def check_pairs(pairs: Sequence[TrainingPair], spec: ModelSpec) -> None:
@@ -90,6 +95,11 @@ def check_pairs(pairs: Sequence[TrainingPair], spec: ModelSpec) -> None:
                     f'The {name} of "{pair.image.name}" have the shape {array.shape} and the image needs {expected} '
                     "(T, Z, Y, X). Use the labels of this image."
                 )
+        if pair.labels.min(initial=0) < 0:
+            raise LabelsError(
+                f'The labels of "{pair.image.name}" contain the negative number {pair.labels.min()}. Leave out of the '
+                "reviewed region what is to be ignored, and label it 0."
+            )
     if not any(pair.reviewed.any() for pair in pairs):
         raise LabelsError(
             "No pixel is marked as reviewed, so there is nothing to learn from. Correct a region, "
@@ -108,25 +118,39 @@ def check_pairs(pairs: Sequence[TrainingPair], spec: ModelSpec) -> None:
 
 
 def load_fields(
-    pairs: Sequence[TrainingPair], spec: ModelSpec, margin_px: int, channels: Sequence[int] | None = None
+    pairs: Sequence[TrainingPair],
+    spec: ModelSpec,
+    margin_px: int,
+    channels: Sequence[int] | None = None,
+    diameter_px: float | None = None,
 ) -> Generator[Event, None, list[Field]]:
-    """Read and normalize the planes (2D) or volumes (3D) that hold reviewed pixels.
+    """Read, rescale and normalize the planes (2D) or volumes (3D) that hold reviewed pixels.
 
     Parameters
     ----------
+    pairs : sequence of TrainingPair
+    spec : ModelSpec
+        Of the model that is to learn from them: they are brought to it as for a prediction.
     margin_px : int
         Context to keep around the reviewed pixels.
     channels : sequence of int, optional
         Which channels of each image feed the model.
+    diameter_px : float, optional
+        Of the objects in the images.
     """
-    fields = []
+    fields: list[Field] = []
+    groups: dict[tuple[object, ...], int] = {}
     for number, pair in enumerate(pairs, start=1):
         chosen = check_channels(pair.image, channels)
         check_input(pair.image.name, len(chosen), spec.normalization, spec.network.in_channels)
-        statistics = yield from statistics_events(pair.image, spec.normalization, chosen)
-        for t, z in _windows(pair, spec.dims):
-            field = _field(pair, spec, statistics, (t, z), (margin_px, chosen))
-            fields.append(replace(field, place=(number, t, z.start)))
+        source = rescale(pair.image, scale_factor(spec, pair.image.pixel_size, diameter_px))
+        windows = _windows(pair, spec.dims)
+        times = sorted({t for t, _ in windows})
+        statistics = yield from statistics_events(source, spec.normalization, chosen, times)
+        group = groups.setdefault((pair.image.name, pair.image.label_shape), len(groups))
+        reader = _Reader(pair, spec, source, statistics, chosen, margin_px, group)
+        for t, z in windows:
+            fields.append(reader.field(t, z))
             yield Progress("Reading the corrections", number, len(pairs))
     return fields
 
@@ -137,32 +161,59 @@ def _windows(pair: TrainingPair, dims: int) -> list[tuple[int, slice]]:
     return [(t, z) for t in range(times) for z in slabs if pair.reviewed[t, z].any()]
 
 
-def _field(
-    pair: TrainingPair,
-    spec: ModelSpec,
-    statistics: Statistics,
-    where: tuple[int, slice],
-    how: tuple[int, Sequence[int]],
-) -> Field:
-    (t, z), (margin_px, channels) = where, how
-    seen = pair.reviewed[t, z].any(axis=0)
-    y, x = _span(np.any(seen, axis=1), margin_px), _span(np.any(seen, axis=0), margin_px)
-    raw = pair.image.read(t, z, y, x, channels)
-    labels = np.ascontiguousarray(pair.labels[t, z, y, x], dtype=np.uint32)
-    reviewed = pair.reviewed[t, z, y, x] & np.isfinite(raw).all(axis=0)
-    image = statistics.normalize(raw, t)
-    if spec.dims == 2:
-        image, labels, reviewed = image[:, 0], labels[0], reviewed[0]
-    instances = spec.meaning == "instances"
-    return Field(
-        image,
-        labels,
-        class_targets(labels) if instances else labels.astype(np.uint8),
-        touching_weights(labels) if instances else np.ones(labels.shape, np.float32),
-        train=reviewed,
-        validation=np.zeros_like(reviewed),
-        emphasis=pair.emphasis,
-    )
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the fields of one pair."""
+
+    pair: TrainingPair
+    spec: ModelSpec
+    source: Readable
+    statistics: Statistics
+    channels: Sequence[int]
+    margin_px: int
+    group: int
+
+    def field(self, t: int, z: slice) -> Field:
+        """Read the plane or volume of time point `t`, cropped to what is reviewed."""
+        rows, columns = (self._nearest(axis) for axis in "YX")
+        seen = self.pair.reviewed[t, z].any(axis=0)
+        y, x = (_span(np.any(seen, axis=other)[places], self.margin_px) for other, places in ((1, rows), (0, columns)))
+        raw = self.source.read(t, z, y, x, self.channels)
+        mesh = (slice(None), rows[y][:, None], columns[x])
+        labels = np.asarray(self.pair.labels[t, z])[mesh]
+        reviewed = np.asarray(self.pair.reviewed[t, z])[mesh] & np.isfinite(raw).all(axis=0)
+        image = self.statistics.normalize(raw, t)
+        if self.spec.dims == 2:
+            image, labels, reviewed = image[:, 0], labels[0], reviewed[0]
+        if self.spec.meaning == "semantic":
+            # What nobody has reviewed may be any number, and must not be taken for a class.
+            labels = np.where(reviewed, labels, 0)
+        return self._labelled(image, labels.astype(np.uint32), reviewed, (t, z.start, y.start, x.start))
+
+    def _labelled(
+        self,
+        image: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.uint32],
+        reviewed: Bools,
+        start: tuple[int, int, int, int],
+    ) -> Field:
+        instances = self.spec.meaning == "instances"
+        return Field(
+            image,
+            labels,
+            class_targets(labels) if instances else labels.astype(np.uint8),
+            touching_weights(labels) if instances else np.ones(labels.shape, np.float32),
+            train=reviewed,
+            validation=np.zeros_like(reviewed),
+            emphasis=self.pair.emphasis,
+            place=(self.group, start[0], start[1]),
+            origin=start[2:],
+        )
+
+    def _nearest(self, axis: str) -> npt.NDArray[np.intp]:
+        """Find the nearest pixels of the labels for each pixel of the network's grid."""
+        new, old = self.source.sizes[axis], self.pair.image.sizes[axis]
+        return np.rint(positions(slice(0, new), old, new)).astype(np.intp)
 
 
 def _span(used: Bools, margin_px: int, grid: int = 64) -> slice:

@@ -11,7 +11,7 @@ import torch
 from napari_unet.networks.registry import build
 from napari_unet.networks.unet import UNet
 from napari_unet.weights.file import save_tensors, weights_sha256
-from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, ModelSpec, untrained_spec
+from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, ModelSpec, changed_spec, untrained_spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +24,15 @@ class Model:
         Gives logits.
     spec : ModelSpec
         What it expects, what its output means, where it comes from.
-    trained : bool
-        False as long as its weights are random.
     """
 
     network: UNet
     spec: ModelSpec
-    trained: bool = True
+
+    @property
+    def trained(self) -> bool:
+        """False as long as its weights are random."""
+        return self.spec.trained
 
     @property
     def activation(self) -> Activation:
@@ -43,8 +45,14 @@ class Model:
         return weights_sha256(self.network.state_dict())
 
     def with_spec(self, **changes: Any) -> Model:  # noqa: ANN401
-        """Return the same network with parts of its description changed."""
-        return replace(self, spec=self.spec.model_copy(update=changes))
+        """Return the same network with parts of its description changed.
+
+        Raises
+        ------
+        ModelError
+            If they contradict the rest.
+        """
+        return replace(self, spec=changed_spec(self.spec, **changes))
 
     def save(self, path: str | Path) -> Path:
         """Write network and description to one ``.safetensors`` file.
@@ -90,4 +98,4 @@ def model_from_spec(spec: ModelSpec, seed: int = 0) -> Model:
     """Make the model that `spec` describes, with random weights that depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Model(build(spec.network), spec, trained=False)
+        return Model(build(spec.network), changed_spec(spec, trained=False))

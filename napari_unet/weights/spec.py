@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from napari_unet.errors import ModelError
 from napari_unet.imaging.config import Normalization
-from napari_unet.networks.registry import resolve_options
+from napari_unet.networks.registry import network_spec, resolve_options
 from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
 
@@ -58,6 +58,10 @@ class ModelSpec(Config):
         Size of a pixel in the plane that it was trained at.
     diameter_px : float, optional
         Typical diameter of the objects that it was trained on.
+    provenance : Provenance
+        Where it comes from.
+    trained : bool
+        False as long as its weights are random.
     """
 
     name: str
@@ -72,6 +76,7 @@ class ModelSpec(Config):
     pixel_size_um: float | None = Field(default=None, gt=0)
     diameter_px: float | None = Field(default=None, gt=0)
     provenance: Provenance = Provenance()
+    trained: bool = True
 
     @model_validator(mode="after")
     def _classes_are_outputs(self) -> ModelSpec:
@@ -80,6 +85,9 @@ class ModelSpec(Config):
             raise ValueError(message)
         if self.meaning == "instances" and self.classes != INSTANCE_CLASSES:
             message = f"instances need the classes {INSTANCE_CLASSES}, not {self.classes}"
+            raise ValueError(message)
+        if self.meaning == "instances" and self.activation == "sigmoid":
+            message = 'instances have a background channel, which "sigmoid" has not'
             raise ValueError(message)
         return self
 
@@ -116,7 +124,7 @@ def untrained_spec(
     """
     if len(classes) < 2:
         raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
-    network = NetworkSpec(variant=variant, in_channels=in_channels, out_channels=len(classes), options=options)
+    network = network_spec(variant, in_channels, len(classes), options)
     dims = resolve_options(network).dims
     return ModelSpec(
         name=f"untrained {variant}",
@@ -124,4 +132,20 @@ def untrained_spec(
         dims=dims,
         classes=tuple(classes),
         meaning="instances" if tuple(classes) == INSTANCE_CLASSES else "semantic",
+        trained=False,
     )
+
+
+def changed_spec(spec: ModelSpec, **changes: Any) -> ModelSpec:  # noqa: ANN401
+    """Return a description with parts changed, checked as a whole.
+
+    Raises
+    ------
+    ModelError
+        If the parts contradict each other.
+    """
+    try:
+        return ModelSpec.model_validate({**dict(spec), **changes})
+    except ValidationError as error:
+        reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        raise ModelError(f"The model cannot be described so: {reasons}.") from error

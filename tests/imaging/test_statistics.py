@@ -29,10 +29,10 @@ def test_statistics_are_per_channel_and_time_but_over_the_stack():
     image[1] *= 7  # a bright time point
     image[:, :, 1] *= 100  # a bright channel
     _, statistics = normalized(image, "TZCYX")
-    assert statistics.high.shape == (2, 3)
+    assert [len(high) for high in statistics.high.values()] == [3, 3]
     assert statistics.high[1] == pytest.approx(7 * statistics.high[0], rel=0.05)
-    assert statistics.high[0, 1] == pytest.approx(100 * statistics.high[0, 0], rel=0.05)
-    assert statistics.high[0, 0] == pytest.approx(9.9, abs=0.2)
+    assert statistics.high[0][1] == pytest.approx(100 * statistics.high[0][0], rel=0.05)
+    assert statistics.high[0][0] == pytest.approx(9.9, abs=0.2)
 
 
 def test_dark_objects_on_a_bright_background_are_inverted():
@@ -101,8 +101,26 @@ def test_large_images_are_sampled_close_to_the_truth():
     rng = np.random.default_rng(0)
     image = rng.normal(1000, 100, (5000, 4000)).astype(np.float32)
     statistics = finish(statistics_events(open_image(image), Normalization()))
-    assert statistics.low[0, 0] == pytest.approx(np.percentile(image[::10, ::10], 1), rel=0.01)
-    assert statistics.high[0, 0] == pytest.approx(np.percentile(image[::10, ::10], 99.8), rel=0.01)
+    assert statistics.low[0][0] == pytest.approx(np.percentile(image[::10, ::10], 1), rel=0.01)
+    assert statistics.high[0][0] == pytest.approx(np.percentile(image[::10, ::10], 99.8), rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(70, 1024, 1024), (20, 1400, 1400), (5000, 5000)])
+@pytest.mark.parametrize("corner", [0.1, 0.5, 0.8])
+def test_an_object_anywhere_in_a_large_image_is_seen(shape, corner):
+    image = np.full(shape, 5, np.uint8)
+    y, x = (int(corner * size) for size in shape[-2:])
+    image[..., y : y + 250, x : x + 250] = 200
+    statistics = finish(statistics_events(open_image(image), Normalization(high_percentile=99.8)))
+    assert (statistics.low[0], statistics.high[0]) == (5, 200)
+
+
+def test_only_the_time_points_that_are_needed_are_read():
+    image = np.ones((5, 20, 20))
+    image[3] = np.nan  # a lost frame spoils nothing else
+    image[1, :10] = 7
+    statistics = finish(statistics_events(open_image(image, "TYX"), Normalization(), times=[1, 2]))
+    assert set(statistics.low) == {1, 2}
 
 
 def test_large_images_are_not_read_whole():

@@ -7,7 +7,7 @@ import torch
 import zarr
 
 import napari_unet as nu
-from napari_unet.errors import AxesError, Cancelled, ChannelError, DeviceError, ImageError
+from napari_unet.errors import AxesError, Cancelled, ChannelError, DeviceError, ImageError, ModelError
 from napari_unet.events import Notice, finish
 from napari_unet.imaging.config import Normalization
 from napari_unet.imaging.image import open_image
@@ -184,9 +184,11 @@ def test_nan_is_reported_and_spoils_nothing_else(small):
     image[0, 0] = np.nan
     events = list(predict_events(small, open_image(image)))
     assert any(isinstance(event, Notice) and "1 pixels" in event.text for event in events)
-    assert np.isfinite(nu.predict(small, image)).all()
+    with pytest.warns(UserWarning, match="no finite number"):
+        assert np.isfinite(nu.predict(small, image)).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*no finite number")
 def test_only_nan_is_refused(small):
     with pytest.raises(ImageError, match="not a single finite"):
         nu.predict(small, np.full((16, 16), np.nan))
@@ -197,6 +199,7 @@ def test_constant_images_are_reported(small):
     assert any(isinstance(event, Notice) and "constant" in event.text for event in events)
 
 
+@pytest.mark.filterwarnings("ignore:.*is constant")
 def test_one_pixel(small):
     assert nu.predict(small, np.ones((1, 1))).shape == (3, 1, 1)
     assert nu.segment(small, np.ones((1, 1))).shape == (1, 1)
@@ -211,4 +214,30 @@ def test_no_pixels_and_no_numbers(small):
 
 def test_a_device_that_is_not_there(small):
     with pytest.raises(DeviceError, match="no device"):
-        nu.predict(small, np.zeros((8, 8)), device="cuda:7")
+        nu.predict(small, np.eye(8), device="cuda:7")
+
+
+def test_images_are_checked_however_they_come(small):
+    image = open_image(np.eye(16))
+    with pytest.raises(AxesError, match="image has 2"):
+        nu.predict(small, image, axes="ZYX")
+    assert nu.predict(small, image, axes="xy").shape == (3, 16, 16)
+    assert nu.predict(small, image, pixel_size=np.float32(0.5)).shape == (3, 16, 16)
+
+
+def test_an_output_that_does_not_fit_is_refused_before_the_work(small):
+    for out in (np.zeros((3, 8, 9), np.float32), np.zeros((3, 8, 8), np.uint8)):
+        with pytest.raises(ImageError, match="array that fits"):
+            nu.predict(small, np.eye(8), out=out)
+    with pytest.raises(ImageError, match="array that fits"):
+        nu.segment(small, np.eye(8), out=np.zeros((9, 9), np.uint32))
+
+
+def test_raw_values_are_not_taken_for_probabilities(small):
+    with pytest.raises(ModelError, match="no probabilities"):
+        nu.segment(small.with_spec(activation="none"), np.eye(16))
+
+
+def test_an_absurd_diameter_is_refused(small):
+    with pytest.raises(ImageError, match="rescaled by"):
+        nu.predict(small.with_spec(diameter_px=20.0), np.eye(16), diameter=1)

@@ -115,6 +115,18 @@ def test_norms_that_see_everything_are_not_local():
     assert receptive_field(build_network("unet", width=8, depth=1)).local
 
 
+def test_the_radius_does_not_depend_on_the_width():
+    assert receptive_field(build_network("unet", width=64)) == receptive_field(build_network("unet", width=3))
+    assert receptive_field(build_network("unet-3d", depth=4)).radius == 94
+
+
+def test_no_channels_get_a_sentence():
+    with pytest.raises(ModelError, match="at least one channel"):
+        build_network("unet", in_channels=0)
+    with pytest.raises(ModelError, match="widths"):
+        build_network("unet", widths=(0, 4), depth=1)
+
+
 def test_all_variants_build():
     for name in variants():
         network = build_network(name, width=4).eval()

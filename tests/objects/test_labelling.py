@@ -140,6 +140,20 @@ def test_semantic_classes_by_argmax_and_threshold():
     assert label(probabilities[:, None, None], spec, ObjectOptions(threshold=0.85))[0].max() == 0
 
 
+def test_a_class_inside_another_is_no_hole():
+    spec = SimpleNamespace(meaning="semantic", activation="softmax", dims=2)
+    y, x = np.mgrid[:60, :60]
+    radius = np.hypot(y - 30, x - 30)
+    truth = np.where(radius < 10, 2, np.where(radius < 25, 1, 0))
+    truth[20:22, 20:22] = 0  # a true hole, in the outer class
+    probabilities = (np.arange(3)[:, None, None] == truth).astype(np.float32)
+    labels, _ = label(probabilities[:, None, None], spec, ObjectOptions())
+    expected = truth.copy()
+    expected[20:22, 20:22] = labels[0, 0, 20:22, 20:22]
+    assert np.array_equal(labels[0, 0], expected)
+    assert (labels[0, 0] == 2).sum() == (truth == 2).sum()
+
+
 def test_sigmoid_outputs_have_no_background_channel():
     spec = SimpleNamespace(meaning="semantic", activation="sigmoid", dims=2)
     truth = np.zeros((20, 20), np.uint32)

@@ -32,6 +32,17 @@ def test_new_ids_do_not_collide_and_the_rest_is_replaced(correction, predicted, 
         assert len(np.unique(predicted[(result.labels == number) & ~fixed])) == 1
 
 
+def test_an_object_that_is_found_again_keeps_its_id():
+    correction = np.zeros((1, 1, 30, 30), np.uint32)
+    correction[0, 0, 2:10, 2:10], correction[0, 0, 20:28, 20:28] = 17, 5
+    predicted = np.zeros_like(correction)
+    predicted[0, 0, 20:28, 19:28], predicted[0, 0, 2:10, 2:10], predicted[0, 0, 2:10, 20:28] = 1, 2, 3
+    merged = merge_prediction(correction, predicted, np.zeros(correction.shape, bool)).labels
+    assert (merged[0, 0, 2:10, 2:10] == 17).all()
+    assert (merged[0, 0, 20:28, 19:28] == 5).all()
+    assert merged[0, 0, 5, 25] not in (0, 5, 17)
+
+
 def test_nothing_reviewed_takes_the_prediction():
     predicted = np.zeros(SHAPE, np.uint32)
     predicted[0, 0, 2:5, 2:5], predicted[0, 1, 6:9, 6:9] = 7, 300
@@ -53,6 +64,14 @@ def test_an_object_found_again_is_not_doubled_by_its_rim():
     assert sorted(np.unique(merged)) == [0, 1, 5]
     assert (merged[0, 0, 2:6, 2:6] == 1).all()
     assert (merged == 5).sum() == 100
+
+
+def test_huge_ids_need_no_huge_memory():
+    correction = np.zeros((1, 1, 20, 20), np.uint32)
+    correction[0, 0, :5, :5], correction[0, 0, 10:, 10:] = 4_000_000_000, 4_000_000_001
+    reviewed = correction == 4_000_000_000
+    merged = merge_prediction(correction, np.zeros_like(correction), reviewed).labels
+    assert np.array_equal(merged > 0, reviewed)
 
 
 def test_reviewed_background_stays_background():

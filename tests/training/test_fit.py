@@ -8,6 +8,7 @@ from napari_unet.errors import Cancelled, ChannelError, LabelsError, ModelError
 from napari_unet.events import StepDone, ValidationDone, finish
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.fit import as_pair, finetune_events
+from napari_unet.training.pairs import load_fields
 
 
 def blobs(seed=0, shape=(160, 200), count=16):
@@ -54,7 +55,7 @@ def test_it_keeps_to_its_budget_and_tells_what_happened(result):
     assert len(steps) == result.steps > 10
     assert steps[-1].loss < steps[0].loss
     assert max(check.score for check in checks) == result.new_score.value
-    assert str(f"{result.held_out_px:,}") in result.sentence
+    assert f"{result.new_score.pixels:,}" in result.sentence
 
 
 def test_the_candidate_says_where_it_comes_from(result):
@@ -134,6 +135,30 @@ def test_new_classes_give_a_new_head():
     assert nu.predict(found.candidate, image).shape == (3, *image.shape)
 
 
+def test_a_stray_number_outside_the_reviewed_region_is_no_class():
+    image, labels = blobs()
+    classes = (labels > 0).astype(np.int32)
+    reviewed = np.zeros(labels.shape, bool)
+    reviewed[:100] = True
+    classes[130:, :] = 700
+    found = fit(nu.new_model("unet", width=4, depth=1, classes=("a", "b")), [(image, classes, reviewed)], seconds=1)
+    assert found.steps > 0
+
+
+def test_training_sees_the_image_at_the_scale_of_a_prediction():
+    """Objects of 24 pixels, said to be so, are shown to a model of 12 pixels at half their size."""
+    image, labels = blobs()
+    double = [np.kron(array, np.ones((2, 2), array.dtype)) for array in (image, labels)]
+    model = nu.new_model("unet", width=4, depth=1).with_spec(diameter_px=12.0)
+    pair = as_pair(tuple(double), None, "blobs")
+    (shown,) = finish(load_fields([pair], model.spec, 16, diameter_px=24))
+    assert shown.labels.shape == labels.shape
+    assert np.array_equal(shown.labels, labels)
+    assert shown.image.shape == (1, *labels.shape)
+    assert shown.image[0][labels > 0].mean() > 0.7
+    assert shown.image[0][labels == 0].mean() < 0.4
+
+
 def test_volumes_are_fine_tuned_too():
     rng = np.random.default_rng(0)
     labels = np.zeros((12, 64, 64), np.uint32)
@@ -181,6 +206,13 @@ def test_a_class_without_a_name():
     model = nu.new_model("unet", width=4, depth=1, classes=("background", "cell"))
     with pytest.raises(LabelsError, match="use class 2"):
         nu.finetune(model, [(image, np.where(labels > 0, 2, 0))])
+
+
+@pytest.mark.parametrize(("factor", "words"), [(-1, "negative number"), (0.9, "fractions")])
+def test_labels_that_are_no_labels(factor, words):
+    image, labels = blobs()
+    with pytest.raises(LabelsError, match=words):
+        nu.finetune(nu.new_model("unet", width=4, depth=1), [(image, labels.astype(np.int64) * factor)])
 
 
 def test_one_class_is_too_few():

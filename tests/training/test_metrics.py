@@ -33,6 +33,11 @@ def test_only_what_counts_is_compared():
     assert tally_instances(predicted, true, counts).f1 == 1
 
 
+def test_huge_ids_are_compared_too():
+    true = squares((0, 0), (10, 10)) * np.uint32(2_000_000_000)
+    assert tally_instances(squares((0, 0), (10, 10)), true, EVERYWHERE).f1 == 1
+
+
 def test_nothing_found_where_nothing_is_is_perfect():
     tally = tally_instances(squares(), squares(), EVERYWHERE)
     assert (tally.dice, tally.f1) == (1, 1)
@@ -50,7 +55,7 @@ def test_classes_average_over_those_that_occur():
 
 
 def test_the_gate_accepts_only_what_is_better():
-    low, high = Score(0.7, 0.7, None), Score(0.72, 0.72, None)
+    low, high = Score(0.7, 0.7, None, 5000), Score(0.72, 0.72, None, 5000)
     assert judge(low, high, 5000).accepted is True
     assert "5,000" in judge(low, high, 5000).sentence
     assert judge(high, low, 5000).accepted is False

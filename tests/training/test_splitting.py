@@ -29,7 +29,7 @@ def field(shape=(120, 160), objects=12, reviewed=None):
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 23])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_train_and_validation_never_overlap(count, seed):
-    fields = [field() for _ in range(count)]
+    fields = [replace(field(), place=(i, 0, 0)) for i in range(count)]
     split = hold_out(fields, np.random.default_rng(seed))
     assert split.held_out_px == sum(int(f.validation.sum()) for f in split.fields) > 0
     for before, after in zip(fields, split.fields, strict=True):
@@ -49,15 +49,45 @@ def test_one_field_is_cut_with_a_gap_and_no_object_on_both_sides(seed):
     assert 0.1 < split.held_out_px / after.labels.size < 0.3
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_neighbouring_slices_are_cut_at_the_same_place(seed):
+    fields = [replace(field(), place=(0, 0, z), origin=(0, 10 * z)) for z in range(2)]
+    split = hold_out(fields, np.random.default_rng(seed))
+    columns = [[set(np.nonzero(mask)[1] + f.origin[1]) for mask in (f.train, f.validation)] for f in split.fields]
+    assert not columns[0][0] & columns[1][1]
+    assert not columns[1][0] & columns[0][1]
+
+
+def test_classes_are_no_objects():
+    """A class lies on both sides of the cut, and is no reason to hold nothing out."""
+    labelled = replace(field(), labels=(field().labels > 0).astype(np.uint32))
+    split = hold_out([labelled], np.random.default_rng(0), "semantic")
+    assert split.held_out_px > 3000
+    (after,) = split.fields
+    assert (after.labels[after.validation] == 1).any()
+    assert (after.labels[after.train] == 1).any()
+
+
+def test_objects_of_held_out_slices_are_not_trained_on_in_others():
+    tall = field()  # the same objects, under the same ids, in each slice
+    fields = [replace(tall, place=(0, 0, 10 * z)) for z in range(6)]
+    split = hold_out(fields, np.random.default_rng(0))
+    held = {int(i) for f in split.fields for i in np.unique(f.labels[f.validation])} - {0}
+    trained = {int(i) for f in split.fields for i in np.unique(f.labels[f.train])} - {0}
+    assert held
+    assert not held & trained
+    assert split.held_out_objects == len(held)
+
+
 def test_of_many_fields_a_fifth_is_held_out_whole():
-    split = hold_out([field() for _ in range(20)], np.random.default_rng(0))
+    split = hold_out([replace(field(), place=(i, 0, 0)) for i in range(20)], np.random.default_rng(0))
     held = [f for f in split.fields if f.validation.any()]
     assert len(held) == 4
     assert all(f.validation.all() and not f.train.any() for f in held)
 
 
 def test_slices_next_to_held_out_ones_are_not_trained_on():
-    fields = [replace(field(), place=(0, 0, z)) for z in range(20)]
+    fields = [replace(field(), place=(0, 0, z), labels=field().labels + 100 * np.uint32(z)) for z in range(20)]
     for seed in range(5):
         split = hold_out(fields, np.random.default_rng(seed))
         held = [f.place[2] for f in split.fields if f.validation.any()]

@@ -32,7 +32,7 @@ def test_a_saved_model_gives_the_same_logits_and_description(model, file):
     image = torch.randn(1, 1, 33, 20)
     assert torch.equal(model.network.eval()(image), opened.network(image))
     assert opened.spec == model.spec
-    assert opened.trained
+    assert not opened.trained  # random weights stay random
     assert opened.sha256 == model.sha256
 
 
@@ -143,6 +143,13 @@ def test_the_bundled_model_opens_and_is_small():
     assert spec.provenance.license == "CC0-1.0"
     assert "BBBC038" in spec.provenance.source
     assert load_model("nuclei").spec == spec
+
+
+def test_a_description_that_contradicts_itself_is_refused(model):
+    with pytest.raises(ModelError, match="background channel"):
+        model.with_spec(activation="sigmoid")
+    with pytest.raises(ModelError, match="class names"):
+        model.with_spec(classes=("a", "b"))
 
 
 def test_new_models_of_one_spec_are_alike_and_untrained():

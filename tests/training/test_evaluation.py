@@ -1,0 +1,64 @@
+"""Scores on held-out corrections, however they lie."""
+
+import numpy as np
+import pytest
+import torch
+
+import napari_unet as nu
+from napari_unet.events import finish
+from napari_unet.training.evaluation import MAX_VALIDATION_PX, evaluate_events
+from napari_unet.training.pairs import Field
+from napari_unet.training.splitting import Split
+from napari_unet.training.targets import class_targets
+
+
+def held_out(shape, validation):
+    labels = np.zeros(shape, np.uint32)
+    for number, x in enumerate(range(4, shape[-1] - 12, 24), start=1):
+        labels[..., 4:12, x : x + 8] = number
+        labels[..., -12:-4, x : x + 8] = number + 10_000
+    image = (labels > 0).astype(np.float32)[None]
+    weight = np.ones(shape, np.float32)
+    field = Field(image, labels, class_targets(labels), weight, np.zeros(shape, bool), validation)
+    return Split((field,), int(validation.sum()), 10)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return nu.new_model("unet", width=4, depth=1)
+
+
+def evaluate(model, split):
+    return finish(evaluate_events(model, split, torch.device("cpu")))
+
+
+def test_two_far_corners_are_never_scored_on_nothing(model):
+    validation = np.zeros((1600, 2000), bool)
+    validation[:50, :50] = validation[-50:, -50:] = True
+    scored = evaluate(model, held_out(validation.shape, validation))
+    assert 0 < scored.pixels <= validation.sum()
+
+
+def test_the_score_says_how_much_it_is_based_on(model):
+    validation = np.ones((1500, 2000), bool)
+    scored = evaluate(model, held_out(validation.shape, validation))
+    assert 0.2 * MAX_VALIDATION_PX < scored.pixels <= MAX_VALIDATION_PX
+
+
+def test_small_regions_are_scored_whole(model):
+    validation = np.zeros((200, 300), bool)
+    validation[20:90, 30:200] = True
+    assert evaluate(model, held_out(validation.shape, validation)).pixels == validation.sum()
+
+
+def test_volumes_are_scored_tile_by_tile():
+    validation = np.ones((10, 150, 160), bool)
+    work = evaluate_events(
+        nu.new_model("unet-3d", width=2, depth=1), held_out(validation.shape, validation), torch.device("cpu")
+    )
+    assert len(list(work)) > 4
+
+
+def test_nothing_held_out_gives_no_score(model):
+    split = held_out((50, 50), np.zeros((50, 50), bool))
+    assert evaluate(model, Split(split.fields, 0, 0)) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_unet.imaging.samples import SampleName
     from napari_unet.imaging.synthetic import SyntheticImage
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -15,6 +16,21 @@ def tissue() -> list[LayerData]:
     from skimage.data import immunohistochemistry
 
     return [(immunohistochemistry(), {"name": "ihc", "rgb": True}, "image")]
+
+
+def fluorescence() -> list[LayerData]:
+    """Return nuclei in fluorescence and their labels, from the 2018 Data Science Bowl."""
+    return _real("fluorescence")
+
+
+def stained_tissue() -> list[LayerData]:
+    """Return nuclei of stained tissue and their labels, from the 2018 Data Science Bowl; RGB."""
+    return _real("tissue")
+
+
+def brightfield() -> list[LayerData]:
+    """Return nuclei in brightfield and their labels, from the 2018 Data Science Bowl."""
+    return _real("brightfield")
 
 
 def single_cell() -> list[LayerData]:
@@ -36,6 +52,18 @@ def nuclei_3d() -> list[LayerData]:
     from napari_unet.imaging.synthetic import nuclei_stack
 
     return _with_truth(nuclei_stack(), "nuclei 3D")
+
+
+def _real(name: SampleName) -> list[LayerData]:
+    from napari_unet.imaging.samples import open_sample
+
+    sample = open_sample(name)
+    placement = {"units": ("pixel", "pixel"), "axis_labels": ("y", "x")}
+    image = {"name": name, "rgb": sample.axes == "YXC", **placement}
+    return [
+        (sample.image, image, "image"),
+        (sample.truth, {"name": f"{name} truth", "visible": False, **placement}, "labels"),
+    ]
 
 
 def _with_truth(made: SyntheticImage, name: str) -> list[LayerData]:

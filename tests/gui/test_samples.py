@@ -17,6 +17,9 @@ def only_us(npe2pm):
     ("key", "name", "shape"),
     [
         ("ihc", "ihc", (512, 512, 3)),
+        ("fluorescence", "fluorescence", (520, 696)),
+        ("tissue", "tissue", (256, 320, 3)),
+        ("brightfield", "brightfield", (512, 512)),
         ("cell", "cell", (660, 550)),
         ("membranes", "membranes", (512, 512)),
         ("nuclei3d", "nuclei 3D", (24, 160, 160)),
@@ -25,6 +28,16 @@ def only_us(npe2pm):
 def test_samples_open(viewer, key, name, shape):
     viewer.open_sample(PLUGIN, key)
     assert viewer.layers[name].data.shape == shape
+
+
+@pytest.mark.usefixtures("only_us")
+@pytest.mark.parametrize("key", ["fluorescence", "tissue", "brightfield"])
+def test_real_samples_have_labels_that_fit(viewer, key):
+    viewer.open_sample(PLUGIN, key)
+    truth = viewer.layers[f"{key} truth"]
+    assert truth.data.shape == viewer.layers[key].data.shape[:2]
+    assert truth.data.max() > 40
+    assert not truth.visible
 
 
 @pytest.mark.usefixtures("only_us")

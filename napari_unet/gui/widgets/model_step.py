@@ -143,9 +143,11 @@ def _made(spec: ModelSpec) -> str:
 def _takes(spec: ModelSpec) -> str:
     shape = "planes" if spec.dims == 2 else "volumes"
     if spec.normalization.channels == "grey":
-        channels = "one channel, or colour turned into grey"
+        channels = "one channel, or colour made grey"
         if spec.normalization.polarity == "bright-objects":
             channels += "; dark objects are inverted"
+        if spec.normalization.stain == "haematoxylin":
+            channels += "; of stained sections the haematoxylin"
     else:
         count = spec.network.in_channels
         channels = f"{count} channel{'s' if count > 1 else ''}"

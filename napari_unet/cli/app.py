@@ -37,6 +37,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
 PixelSize = Annotated[
     str | None, typer.Option(help="Pixel size in µm: one number, or Z,Y,X such as 2,0.5,0.5. By default the file's.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
 Table = Annotated[Path | None, typer.Option(help="Also write the table of objects to this CSV file.")]
 
 
@@ -84,6 +85,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     min_size: Annotated[int | None, typer.Option(help="Smallest object, in pixels or voxels.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of a tile, in pixels; smaller needs less memory.")] = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Find objects in images and write a mask TIFF for each."""
     from napari_unet.cli.options import checked, parse_channels, parse_pixel_size
@@ -98,7 +100,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
         tile=tile,
         device=device,
     )
-    outputs = Outputs(out, probabilities=probabilities, table=table)
+    outputs = Outputs(out, probabilities=probabilities, table=table, overwrite=overwrite)
     objects = {"threshold": threshold, "min_size_px": min_size}
     given = {name: value for name, value in objects.items() if value is not None}
     if not segment_files(images, model, outputs, inference, objects=given, pixel_size=parse_pixel_size(pixel_size)):
@@ -123,6 +125,7 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
     channels: Channels = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a model further on corrected labels, and say whether it became better."""
     from napari_unet.cli.finetuning import PairFiles, finetune_files
@@ -131,7 +134,7 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
 
     config = checked(FineTuneConfig, seconds=seconds, classes=parse_names(classes), device=device, seed=seed)
     pairs = PairFiles(image, labels, reviewed or [], axes)
-    finetune_files(model, pairs, config, out, channels=parse_channels(channels))
+    finetune_files(model, pairs, config, out, channels=parse_channels(channels), overwrite=overwrite)
 
 
 @app.command()
@@ -141,12 +144,13 @@ def export(
     table: Table = None,
     axes: Axes = None,
     pixel_size: PixelSize = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a label image as a mask TIFF that other programs can open."""
     from napari_unet.cli.exporting import export_labels
     from napari_unet.cli.options import parse_pixel_size
 
-    export_labels(labels, out, table, axes=axes, pixel_size=parse_pixel_size(pixel_size))
+    export_labels(labels, out, table, axes=axes, pixel_size=parse_pixel_size(pixel_size), overwrite=overwrite)
 
 
 @app.command()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from napari_unet.cli.segmenting import Outputs, label_image, make_folder, segment_image, write_results
+from napari_unet.cli.segmenting import Outputs, label_image, segment_image, write_results
+from napari_unet.cli.targets import make_folder
 from napari_unet.export.overlay import save_overlay
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import InferenceConfig
@@ -15,6 +16,8 @@ from napari_unet.weights.loading import load_model
 
 def run_demo(folder: Path, device: str = "auto") -> None:
     """Segment the nuclei of a tissue section; write masks, a table of objects and an overlay.
+
+    What a former demonstration left in the folder is replaced.
 
     Raises
     ------

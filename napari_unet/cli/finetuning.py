@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from napari_unet.cli.segmenting import make_folder
 from napari_unet.cli.showing import run_shown
-from napari_unet.errors import LabelsError
+from napari_unet.cli.targets import check_folder, check_free, check_targets, free_path, make_folder
+from napari_unet.errors import ExportError, LabelsError
 from napari_unet.imaging.image import Image, to_canonical
 from napari_unet.imaging.reading import read_image, read_labels
 from napari_unet.networks.registry import variants
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.fit import FineTuneResult, finetune_events
 from napari_unet.training.pairs import TrainingPair
-from napari_unet.weights.bundled import bundled, own
+from napari_unet.weights.bundled import bundled, own, own_folder, resolve
+from napari_unet.weights.file import SUFFIX
 from napari_unet.weights.loading import load_model
 from napari_unet.weights.model import Model, new_model
 
@@ -43,6 +44,11 @@ class PairFiles:
     reviewed: Sequence[Path]
     axes: str | None = None
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file."""
+        return (*self.images, *self.labels, *self.reviewed)
+
 
 def finetune_files(
     source: str,
@@ -51,6 +57,7 @@ def finetune_files(
     out: Path,
     *,
     channels: tuple[int, ...] | None = None,
+    overwrite: bool = False,
 ) -> FineTuneResult:
     """Fine-tune a model, write the candidate in any case, and say whether it was accepted.
 
@@ -64,20 +71,24 @@ def finetune_files(
         For the candidate.
     channels : tuple of int, optional
         Which channels of the images feed the model.
+    overwrite : bool
+        Whether a file at `out` may be replaced.
 
     Raises
     ------
     NapariUnetError
-        If a file cannot be used, or there is nothing to learn from.
+        If a file cannot be used or written, or there is nothing to learn from.
     Cancelled
         If cancelled before there is anything to keep.
     """
+    _check_out(out, [*_source_files(source), *files.all], overwrite=overwrite)
     pairs = read_pairs(files)
-    make_folder(out.parent)
     model = _model(source, pairs[0].image, channels)
     fit = run_shown(finetune_events(model, pairs, config, channels), "Fine-tuning", config.seconds)
-    fit.candidate.save(out)
-    typer.echo(fit.sentence)
+    try:
+        _save(fit.candidate, out, overwrite=overwrite)
+    finally:
+        typer.echo(fit.sentence)
     typer.echo(_verdict(fit, out))
     return fit
 
@@ -119,8 +130,44 @@ def _read_for(image: Image, path: Path) -> npt.NDArray[Any]:
     return to_canonical(np.asarray(labels.array[...]), labels.axes)[:, 0]
 
 
-def _model(source: str, image: Image, channels: tuple[int, ...] | None) -> Model:
+def _check_out(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse a file that cannot or must not be written, before any time is spent on training."""
+    if out.suffix != SUFFIX:
+        raise ExportError(f'"{out.name}" does not end in {SUFFIX}, as every model does. Add {SUFFIX} to the name.')
+    check_targets([out], inputs)
+    check_free(out, overwrite=overwrite)
+    make_folder(out.parent)
+    check_folder(out.parent)
+
+
+def _save(candidate: Model, out: Path, *, overwrite: bool) -> None:
+    """Save a model; if that fails after all, keep it among the user's own models.
+
+    Raises
+    ------
+    ExportError
+        If it could not be saved at `out`: where it is instead, or that it could not be kept at all.
+    """
+    try:
+        check_free(out, overwrite=overwrite)  # training takes long, and others may have written meanwhile
+        candidate.save(out)
+    except ExportError as error:
+        typer.echo(str(error), err=True)
+        kept = free_path(own_folder(), f"{out.stem}-rescued", SUFFIX)
+        make_folder(kept.parent)
+        candidate.save(kept)
+        raise ExportError(f'The new model is not lost: it was saved as "{kept}".') from error
+
+
+def _source_files(source: str) -> list[Path]:
+    """Return the file of a model; none for a variant."""
     if source in variants() and source not in {**bundled(), **own()}:
+        return []
+    return [resolve(source)]
+
+
+def _model(source: str, image: Image, channels: tuple[int, ...] | None) -> Model:
+    if not _source_files(source):
         return new_model(source, image.sizes["C"] if channels is None else len(channels))
     return load_model(source)
 
@@ -132,4 +179,4 @@ def _verdict(fit: FineTuneResult, out: Path) -> str:
         case False:
             return f"Not accepted: go on with the old model. The candidate was written to {out} all the same."
         case None:
-            return f"Not judged: there were too few labels. The candidate was written to {out}."
+            return f"Neither accepted nor refused. The candidate was written to {out}."

@@ -17,7 +17,8 @@ import typer
 from napari_unet.axes import PixelSize
 from napari_unet.cli.options import checked
 from napari_unet.cli.showing import run_shown
-from napari_unet.errors import Cancelled, ExportError, NapariUnetError
+from napari_unet.cli.targets import check_free, check_targets, make_folder
+from napari_unet.errors import Cancelled, NapariUnetError
 from napari_unet.export.table import save_table
 from napari_unet.export.tiff import save_masks, save_probabilities
 from napari_unet.imaging.image import Image, from_canonical
@@ -41,6 +42,12 @@ class Outputs:
     folder: Path
     probabilities: bool = False
     table: bool = False
+    overwrite: bool = False
+
+    def files(self, stem: str) -> dict[str, Path]:
+        """Return the files of the image that is called `stem`, by what they hold."""
+        wanted = {"masks.tif": True, "probabilities.tif": self.probabilities, "objects.csv": self.table}
+        return {Path(end).stem: self.folder / f"{stem}_{end}" for end, is_wanted in wanted.items() if is_wanted}
 
 
 def segment_files(
@@ -77,12 +84,15 @@ def segment_files(
         If nothing can be done at all.
     """
     _check_names(paths)
+    check_targets((file for path in paths for file in outputs.files(image_name(path)).values()), paths)
     model = load_model(source)
     options = checked(ObjectOptions, **{**model.spec.objects.model_dump(), **objects})
     make_folder(outputs.folder)
     failed = 0
     for path in paths:
         try:
+            for file in outputs.files(image_name(path)).values():
+                check_free(file, overwrite=outputs.overwrite)
             image = read_image(path, inference.axes)
             if pixel_size is not None:
                 image = replace(image, pixel_size=pixel_size)
@@ -113,17 +123,15 @@ def segment_image(
 
 def write_results(outputs: Outputs, stem: str, image: Image, segmentation: Segmentation) -> list[Path]:
     """Write what was asked for, and return the files."""
+    files = outputs.files(stem)
     masks = label_image(image, segmentation)
-    target = outputs.folder / f"{stem}_masks.tif"
-    save_masks(target, masks, axes=image.label_axes, pixel_size=image.pixel_size)
-    written = [target]
+    save_masks(files["masks"], masks, axes=image.label_axes, pixel_size=image.pixel_size)
     if outputs.probabilities:
-        written.append(outputs.folder / f"{stem}_probabilities.tif")
-        save_probabilities(written[-1], probability_map(image, segmentation), image.label_axes, image.pixel_size)
+        probabilities = probability_map(image, segmentation)
+        save_probabilities(files["probabilities"], probabilities, image.label_axes, image.pixel_size)
     if outputs.table:
-        written.append(outputs.folder / f"{stem}_objects.csv")
-        save_table(written[-1], measure(segmentation.labels, image.pixel_size, image))
-    return written
+        save_table(files["objects"], measure(segmentation.labels, image.pixel_size, image))
+    return list(files.values())
 
 
 def label_image(image: Image, segmentation: Segmentation) -> npt.NDArray[Any]:
@@ -135,20 +143,6 @@ def probability_map(image: Image, segmentation: Segmentation) -> npt.NDArray[np.
     """Probabilities (class, ...) with the axes of the image after the class."""
     classes = (from_canonical(one[:, None], image.label_axes) for one in segmentation.prediction.probabilities)
     return np.stack(list(classes))
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for results if it is missing.
-
-    Raises
-    ------
-    ExportError
-        If that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f'The folder "{folder}" cannot be made ({error.strerror}). Choose another one.') from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from rich.console import Console
@@ -33,13 +34,14 @@ def run_shown(work: Generator[Event, None, Result], title: str, budget_s: float 
     Cancelled
         After Ctrl+C, if there is nothing to answer with.
     """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # a name may look like markup
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with (
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
         _ctrl_c() as pressed,
     ):
         task = bar.add_task(title, total=None)
+        tell = partial(bar.console.print, soft_wrap=not console.is_terminal)  # one line stays one in a log
 
         def show(event: Event) -> None:
             match event:
@@ -51,9 +53,9 @@ def run_shown(work: Generator[Event, None, Result], title: str, budget_s: float 
                     text = f"{title}: step {step}, loss {loss:.3f}"
                     bar.update(task, description=text, completed=elapsed_s, total=budget_s)
                 case events.ValidationDone(_, score):
-                    bar.console.print(f"{title}: {score:.3f} on the held-out corrections")
+                    tell(f"{title}: {score:.3f} on the held-out corrections")
                 case events.Notice(text):
-                    bar.console.print(text)
+                    tell(text)
 
         return drive(work, show, pressed)
 

@@ -79,6 +79,8 @@ def measure(ticker: Ticker, controller: Controller, begin: Callable[[], None], w
     with ticker.running():
         begin()
         wait(lambda: not controller.state.busy, what)
+        ticks = len(ticker.times)
+        wait(lambda: len(ticker.times) > ticks, "the last tick")  # the end of the work counts too
     message = controller.state.message
     if message.level == "error":
         sys.exit(f"{what}: {message.text}")

@@ -17,6 +17,7 @@ from napari_unet.gui.modelling import Modelling
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.state import ViewerState
 from napari_unet.gui.tasks import Client
+from napari_unet.gui.warming import warm_up
 from napari_unet.jobs.client import JobClient
 from napari_unet.jobs.scratch import Scratch
 
@@ -43,6 +44,7 @@ class Controller:
         self.exporting = Exporting(desk)
         self.modelling.list_models()
         desk.attempt(desk.runner.start_process)
+        warm_up()
 
     def cancel(self) -> None:
         """Ask the running work to end."""

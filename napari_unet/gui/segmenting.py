@@ -306,6 +306,11 @@ class _TileDisplay:
     def _replace(self, data: npt.NDArray[Any], job: Job) -> None:
         viewer, image = self._desk.viewer, self._desk.image_layer(job.image_id)
         old = self._layer()
+        if old is not None and old.data.shape == data.shape:
+            # Much quicker than a new layer, which napari lays out and draws with all the others.
+            old.data = data
+            old.visible = True
+            return
         if old is not None:
             viewer.layers.remove(old)
         selected = set(viewer.layers.selection)

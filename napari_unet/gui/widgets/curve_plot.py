@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-from qtpy import API_NAME
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.state import Activity
+from napari_unet.gui.warming import load_pyqtgraph
 from napari_unet.gui.widgets.base import Step, say, sentence
 from napari_unet.gui.widgets.style import plot_colours
 
@@ -61,10 +59,7 @@ class CurvePlot(Step):
         return "<br>".join(parts)
 
     def _make(self) -> None:
-        # Otherwise pyqtgraph takes the first binding that it finds.
-        os.environ.setdefault("PYQTGRAPH_QT_LIB", API_NAME)
-        import pyqtgraph as pg
-
+        pg = load_pyqtgraph()
         self._plot = pg.PlotWidget()
         self._plot.setFixedHeight(_HEIGHT_PX)
         self._plot.setToolTip("Loss (left) and score on held-out corrections (right) over seconds")

@@ -129,7 +129,7 @@ def membrane_cells(shape: tuple[int, int] = (512, 512), count: int = 240, seed: 
     tissue = _blurred((truth > 0).astype(np.float32), (1.0, 1.0))
     brightness = rng.normal(1, 0.18, int(truth.max()) + 1).clip(0.5, 1.6).astype(np.float32)
     grains = np.clip(1 + 0.45 * _noise(shape, (1.3, 1.3), rng) + 0.25 * _noise(shape, (5, 5), rng), 0.05, None)
-    interior = 0.24 * brightness[truth] * grains
+    interior = 0.15 * brightness[truth] * grains
     stain = np.clip(0.85 + 0.22 * _noise(shape, (14, 14), rng) + 0.16 * _noise(shape, (2.5, 2.5), rng), 0.35, None)
     membrane = np.exp(-((to_membrane / 2.2) ** 2)) * stain
     light = _blurred((interior + membrane) * tissue, (1.1, 1.1))

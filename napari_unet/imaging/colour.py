@@ -11,9 +11,12 @@ Reduction = Literal["none", "luminance", "inverted", "haematoxylin"]
 
 # ITU-R BT.709, as scikit-image's rgb2gray
 LUMINANCE = np.array([0.2125, 0.7154, 0.0721], dtype=np.float32)
-# Absorbance of haematoxylin, eosin and DAB in red, green and blue: Ruifrok and Johnston (2001), PMID 11531144
-_STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-HAEMATOXYLIN = np.linalg.inv(_STAINS)[:, 0].astype(np.float32)
+# Absorbance of haematoxylin and DAB in red, green and blue: Ruifrok and Johnston (2001), PMID 11531144.
+# The third direction is at right angles to both, as in Fiji's "H DAB": what is neither goes there.
+# On sections without DAB this leaves more of the nuclei than the vectors for three stains do.
+_BLUE = np.array([0.65, 0.70, 0.29])
+_BROWN = np.array([0.27, 0.57, 0.78])
+HAEMATOXYLIN = np.linalg.inv([_BLUE, _BROWN, np.cross(_BLUE, _BROWN)])[:, 0].astype(np.float32)
 
 
 def reduce_channels(block: npt.NDArray[Any], reduction: Reduction, white: float) -> npt.NDArray[np.float32]:

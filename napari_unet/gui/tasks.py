@@ -23,7 +23,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_unet.errors import Cancelled, JobError, NapariUnetError
 from napari_unet.events import Event
 from napari_unet.jobs.messages import JobCancelled, JobDone, JobEvent, JobFailed, Message, Ready
-from napari_unet.jobs.requests import Request
+from napari_unet.jobs.requests import FinetuneResult, Request
 
 POLL_MS = 30
 
@@ -144,14 +144,24 @@ class TaskRunner(QObject):  # type: ignore[misc]
             self._timer.stop()
 
     def _poll(self) -> None:
+        # What has been polled is gone from the client: a mistake with one message must not lose the others.
+        mistakes: list[Exception] = []
         for message in self._client.poll():
-            self._take(message)
+            try:
+                self._take(message)
+            except Exception as error:
+                mistakes.append(error)
         thread = self._thread
         if thread is not None and thread.done.is_set():
             self._thread = None
-            self._answer(thread.result, thread.error)
+            try:
+                self._answer(thread.result, thread.error)
+            except Exception as error:
+                mistakes.append(error)
         if self._ready and self._task is None:
             self._timer.stop()
+        if mistakes:
+            raise mistakes[0]
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Ready):
@@ -160,16 +170,28 @@ class TaskRunner(QObject):  # type: ignore[misc]
         elif message.job != self._job:
             return
         elif isinstance(message, JobEvent):
-            assert self._remote is not None
-            self._remote.on_event(message.event)
+            self._tell(message.event)
         else:
             self._job = self._remote = None
             self._end_of_job(message)
 
+    def _tell(self, event: Event) -> None:
+        """Hand an event to the task; if that fails, nobody can follow the job, and it ends."""
+        if self._remote is None or self._job is None:
+            return
+        try:
+            self._remote.on_event(event)
+        except Exception as error:
+            job, self._job, self._remote = self._job, None, None
+            self._client.cancel(job)
+            self._answer(None, error)
+
     def _end_of_job(self, message: JobDone | JobFailed | JobCancelled) -> None:
         if isinstance(message, JobDone):
-            # A cancelled fine-tuning answers with its best so far: that is a result.
-            self._cancelled = False
+            # A cancelled fine-tuning answers with its best so far: that is a result. Another job that
+            # is done before it hears of the cancel has come too late.
+            if isinstance(message.result, FinetuneResult):
+                self._cancelled = False
             self._answer(message.result, None)
         elif isinstance(message, JobFailed):
             self._answer(None, JobError(message.sentence))

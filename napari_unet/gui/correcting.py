@@ -56,6 +56,9 @@ class Correcting:
         image = self._desk.chosen_image()
         existing = layers.find(viewer, "correction", layers.layer_id(layer))
         if existing is not None:
+            if layers.find(viewer, "reviewed", layers.layer_id(layer)) is None:
+                self._add_reviewed(layer, layers.frame_of_labels(existing))
+                self._counter.follow(layers.layer_id(layer))
             _activate(viewer, existing)
             self._desk.state.tell("There is a correction layer already: go on painting in it.")
             return
@@ -81,14 +84,20 @@ class Correcting:
         for role in ("preview", "probability"):
             for other in layers.with_role(viewer, role, layers.layer_id(layer)):
                 other.visible = False
-        viewer.add_labels(
+        # Marks that were made for a correction layer which is gone vouch for nothing in a new one.
+        for old in list(layers.with_role(viewer, "reviewed", layers.layer_id(layer))):
+            viewer.layers.remove(old)
+        self._add_reviewed(layer, frame)
+        return viewer.add_labels(labels, **layers.tagged("correction", layer, frame))
+
+    def _add_reviewed(self, layer: ImageLayer, frame: layers.Frame) -> None:
+        self._desk.viewer.add_labels(
             np.zeros(frame.shape, np.uint8),
             **layers.tagged("reviewed", layer, frame),
             colormap=_GREEN,
             opacity=0.3,
             blending="translucent_no_depth",
         )
-        return viewer.add_labels(labels, **layers.tagged("correction", layer, frame))
 
     def _name_classes(self, correction: Labels) -> None:
         """Show class names in the status bar and choose a label to paint with."""
@@ -187,7 +196,8 @@ class Counter:
         """Count a new correction, and count again whenever it changes."""
         correction, reviewed = self._desk.correction(image)
         new = _counted_so_far(image, correction, 0, 0)
-        self._desk.state.counts = (*self._desk.state.counts, new)
+        others = (count for count in self._desk.state.counts if count.image != image)
+        self._desk.state.counts = (*others, new)
         for layer in (correction, reviewed):
             layer.events.paint.connect(self.restart)
             layer.events.set_data.connect(self.restart)
@@ -222,6 +232,8 @@ class Counter:
         viewer = self._desk.viewer
         for correction in list(layers.with_role(viewer, "correction")):
             image = layers.image_id_of(correction) or ""
+            if layers.by_id(viewer, image) is None:
+                continue  # its image has been removed
             try:
                 _, reviewed = self._desk.correction(image)
             except LabelsError:

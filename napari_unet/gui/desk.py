@@ -59,6 +59,8 @@ class Desk:
             If there is none.
         """
         layer = layers.by_id(self.viewer, image or self.state.image)
+        if layer is None and image:
+            raise ImageError("The image layer was removed meanwhile; its labels stay. Open the image again to go on.")
         if layer is None:
             raise ImageError(
                 "No image is chosen. Open one, or take one from File > Open Sample, and choose it in step 2."

@@ -46,7 +46,10 @@ class Merging:
             if all(map(np.array_equal, before, self._snapshot(image_id))):
                 correction, _ = self._desk.correction(image_id)
                 frame = layers.frame_of_labels(correction)
+                unused = meaning == "instances" and correction.selected_label > before[0].max(initial=0)
                 replace_undoably(correction, frame.from_tzyx(merged))
+                if unused:  # the brush was about to paint a new object, and still is
+                    correction.selected_label = int(merged.max(initial=0)) + 1
                 return f" {result.kept:,} reviewed kept, {result.new:,} new in the correction layer."
         return " The correction layer was not updated because it kept changing: segment again."
 
@@ -94,7 +97,29 @@ def snapshot(layer: Labels) -> Labelled:
 
 
 def replace_undoably(layer: Labels, data: Labelled) -> None:
-    """Give a label layer new values as one step that Ctrl+Z takes back."""
-    changed = np.nonzero(np.asarray(layer.data) != data)
-    if changed[0].size:
-        layer.data_setitem(changed, data[changed].astype(layer.data.dtype))
+    """Give a label layer new values as one step that Ctrl+Z takes back.
+
+    Plane by plane, and only the box that changes: napari's history takes slices as well as an index
+    for each pixel, which for a stack would be gigabytes.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer itself, no proxy of it.
+    data : array of the layer's shape
+    """
+    array = layer.data
+    with layer.block_history():
+        for place in np.ndindex(*array.shape[:-2]):
+            changed = np.asarray(array[place]) != data[place]
+            if changed.any():
+                box = (*(slice(i, i + 1) for i in place), *(_extent(changed.any(axis=axis)) for axis in (1, 0)))
+                new = data[box].astype(array.dtype)
+                layer._save_history((box, np.array(array[box]), new))  # noqa: SLF001  # pinned by a test
+                array[box] = new
+    layer.refresh()
+
+
+def _extent(used: npt.NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(used)
+    return slice(int(places[0]), int(places[-1]) + 1)

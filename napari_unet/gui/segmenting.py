@@ -96,6 +96,10 @@ class Segmenting:
         kept, state = self._kept, self._desk.state
         if kept is None or state.segmented is None or kept.image != state.segmented.image:
             return
+        if kept.image != state.image:  # the settings that are shown are those of another image
+            return
+        if state.model is not None and kept.spec != state.model.spec:  # of another model
+            return
         if state.busy:
             if not self._again:
                 self._again = True
@@ -150,8 +154,13 @@ class Segmenting:
             show.hide()
             kept = Kept(job.image_id, request.probabilities, job.model.spec, job.frame)
             self._keep(kept)
+            self._remember(kept, result)
             refs.remove(request.probabilities)
-            merged = yield from self._show(kept, predicted)
+            try:
+                merged = yield from self._show(kept, predicted)
+            except ImageError:  # the image has been removed
+                show.remove()
+                raise
             self._report(result, job, time.monotonic() - began, merged)
         finally:
             self._desk.release(*refs)
@@ -242,9 +251,6 @@ class Segmenting:
         self._desk.state.segmented = Segmented(image=kept.image, objects=result.objects, meaning=kept.spec.meaning)
 
     def _report(self, result: SegmentResult, job: Job, seconds: float, merged: str) -> None:
-        if job.region is None:
-            assert self._kept is not None
-            self._remember(self._kept, result)
         exact = "tiles exact" if result.exact else "tiles not exact: seams are possible"
         count = _counted(result.objects, job.model.spec)
         where = result.device.upper() if result.device else "CPU"

@@ -146,7 +146,8 @@ def test_removing_the_image_during_a_run_does_no_harm(viewer, controller, idle, 
     qtbot.waitUntil(lambda: controller.state.advance.done == 1)
     viewer.layers.remove(image)
     idle()
-    assert "No image is chosen" in controller.state.message.text
+    assert "was removed meanwhile" in controller.state.message.text
+    assert not list(layers.with_role(viewer, "probability"))
 
 
 @pytest.mark.parametrize("seed", range(6))

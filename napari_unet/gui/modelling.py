@@ -25,12 +25,14 @@ class Modelling:
         self._desk = desk
 
     def list_models(self) -> None:
-        """Fill the list: bundled models, the user's own, and one new model a variant."""
+        """Fill the list: bundled models, the user's own, files opened by hand, and one new model a variant."""
         known = {**bundled(), **{f"{name} (own)": path for name, path in own().items()}}
         trained = [self._from_file(title, path) for title, path in known.items()]
         new = [self._new(variant) for variant in variants()]
         state = self._desk.state
-        state.models = tuple(choice for choice in trained if choice is not None) + tuple(new)
+        sources = {str(path) for path in known.values()}
+        opened = [choice for choice in state.models if choice.source not in sources and _has_file(choice)]
+        state.models = (*(choice for choice in trained if choice is not None), *opened, *new)
         if state.model is None:
             self.choose(state.models[0])
 
@@ -105,6 +107,10 @@ class Modelling:
         return ModelChoice(
             title=f"New, untrained: {variant}", variant=variant, description=variants()[variant], spec=spec
         )
+
+
+def _has_file(choice: ModelChoice) -> bool:
+    return choice.source is not None and Path(choice.source).is_file()
 
 
 def copy_model(source: Path, target: Path) -> None:

@@ -84,7 +84,6 @@ class FineTuning:
                 "Nothing is marked as reviewed. Check a region in step 3 and mark it as reviewed: "
                 "only that is learned from."
             )
-        self._forget_proposal()
         state.curve = Curve()
         self._desk.run(Activity.FINE_TUNING, self._task(model, pairs))
 
@@ -101,6 +100,8 @@ class FineTuning:
             staged = yield Aside(lambda: tuple(self._stage(pair, refs) for pair in pairs))
             request = self._request(model, staged)
             result: FinetuneResult = yield Remote(request, self._on_event)
+            # Only now: until there is a new model, the user may still decide about the last one.
+            self._forget_proposal()
             self._desk.state.proposal = Proposal(result=result, base=model)
             self._desk.state.tell("Fine-tuning is done. Decide about the new model in step 4.")
         finally:

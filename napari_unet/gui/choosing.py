@@ -36,15 +36,17 @@ class Choosing:
             return
         state.image = image
         layer = layers.by_id(self._desk.viewer, image)
-        state.channels = None
         state.axes = "" if layer is None else layers.guess_axes(layer)
+        # Last: the axes that were there before must not answer for the new ones.
+        state.channels = None
 
     def set_axes(self, axes: str) -> None:
         """Take the axes that the user typed, right or wrong."""
         state = self._desk.state
         if axes.strip().upper() != state.axes:
-            state.channels = None
             state.axes = axes.strip().upper()
+            # Last: channels along the old axes must not answer for the new ones.
+            state.channels = None
 
     def list_layers(self) -> None:
         """Read the viewer's layers again."""
@@ -85,7 +87,16 @@ class Choosing:
     def _on_layers(self, event: object) -> None:
         if getattr(event, "type", "") == "inserted":
             event.value.events.name.connect(self._on_layers)  # type: ignore[attr-defined]
+            _disown_copy(self._desk.viewer, event.value)  # type: ignore[attr-defined]
         self.list_layers()
+
+
+def _disown_copy(viewer: ViewerModel, new: Layer) -> None:
+    """Make a copy of a layer of ours the user's own: napari copies the metadata too."""
+    role, image = layers.role_of(new), layers.image_id_of(new)
+    twins = (one for one in viewer.layers if one is not new)
+    if role is not None and any((layers.role_of(one), layers.image_id_of(one)) == (role, image) for one in twins):
+        new.metadata = {key: value for key, value in new.metadata.items() if key != layers.KEY}
 
 
 def _choice(layer: Layer) -> LayerChoice:

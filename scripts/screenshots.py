@@ -27,6 +27,7 @@ PLUGIN = "napari-unet"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = (1360, 860)
 BUDGET_S = 40
+DIAMETER_PX = 10.0  # of the nuclei in the section
 
 
 def settle(seconds: float = 0.4) -> None:
@@ -80,6 +81,7 @@ class Photographer:
         """Take all pictures: the loop on tissue, and the fine-tuning where the truth is known."""
         self.viewer.open_sample(PLUGIN, "ihc")
         self.shoot("workbench-model", "Model")
+        self.controller.state.diameter_px = DIAMETER_PX
         self.controller.segmenting.segment()
         self.idle()
         self.shoot("workbench-segment", "Segment")
@@ -88,6 +90,7 @@ class Photographer:
         self.shoot("workbench-correct", "Correct")
         self.shoot("workbench-export", "Export")
         self.viewer.layers.clear()
+        self.controller.state.diameter_px = None
         self.fine_tune()
 
     def fine_tune(self) -> None:

@@ -13,6 +13,8 @@ from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.weights.loading import load_model
 
+DIAMETER_PX = 10.0  # of the nuclei in the sample, half of what the model was trained on
+
 
 def run_demo(folder: Path, device: str = "auto") -> None:
     """Segment the nuclei of a tissue section; write masks, a table of objects and an overlay.
@@ -30,7 +32,9 @@ def run_demo(folder: Path, device: str = "auto") -> None:
     pixels = immunohistochemistry()
     image = open_image(pixels, "YXC", name="ihc")
     model = load_model("nuclei")
-    segmentation = segment_image(model, image, InferenceConfig(device=device), model.spec.objects)
+    segmentation = segment_image(
+        model, image, InferenceConfig(device=device, diameter_px=DIAMETER_PX), model.spec.objects
+    )
     written = write_results(Outputs(folder, table=True), "ihc", image, segmentation)
     written.append(save_overlay(folder / "ihc_overlay.png", pixels, label_image(image, segmentation)))
     typer.echo(f"{segmentation.count} objects were found in a section of tissue (immunohistochemistry).")

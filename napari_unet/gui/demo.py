@@ -16,6 +16,7 @@ from napari_unet.gui.panels import Panel
 from napari_unet.gui.state import ViewerState
 
 PLUGIN = "napari-unet"
+DIAMETER_PX = 10.0  # of the nuclei in the sample, half of what the model was trained on
 _TIMEOUT_S = 600
 _WINDOW = (1360, 860)
 
@@ -60,6 +61,7 @@ def run(viewer: napari.Viewer, out: Path) -> str:
     controller = panel.controller
     viewer.open_sample(PLUGIN, "ihc")
     panel.show_step("Segment")
+    controller.state.diameter_px = DIAMETER_PX
     controller.segmenting.segment()
     _wait(controller)
     segmented = controller.state.segmented

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import dataclass
+
 from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels, Layer
@@ -18,6 +21,51 @@ _LAYER_EVENTS = ("inserted", "removed", "reordered")
 _ALPHA = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an image is read: its axes, and the channels that the model sees (None: not chosen)."""
+
+    axes: str
+    channels: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A reading that the user left, and what the model took for which its channels were chosen."""
+
+    reading: Reading
+    takes: tuple[object, ...]
+
+
+# By image id. They live as long as the panels of their viewer.
+_REMEMBERED: weakref.WeakKeyDictionary[Desk, dict[str, _Remembered]] = weakref.WeakKeyDictionary()
+
+
+def reading_of(desk: Desk, layer: ImageLayer) -> Reading:
+    """Return how an image layer is read: as the user last left it, or else as a guess.
+
+    Channels that were chosen for a model with other inputs are chosen anew, by the user or, where
+    there is only one way, here.
+    """
+    state, image = desk.state, layers.layer_id(layer)
+    if image == state.image:
+        return Reading(state.axes, state.channels)
+    kept = _REMEMBERED.get(desk, {}).get(image)
+    axes = layers.guess_axes(layer) if kept is None else kept.reading.axes
+    if kept is not None and kept.takes == _takes(state):
+        return kept.reading
+    try:
+        return Reading(axes, _usual_channels(state, layers.image_of(layer, axes), rgb=bool(layer.rgb)))
+    except NapariUnetError:
+        return Reading(axes)
+
+
+def _takes(state: ViewerState) -> tuple[object, ...]:
+    if state.model is None:
+        return ()
+    return (state.model.spec.normalization.channels, state.model.spec.network.in_channels)
+
+
 class Choosing:
     """Keeps the lists of layers and the sentences about the chosen image up to date."""
 
@@ -30,15 +78,17 @@ class Choosing:
         self.list_layers()
 
     def choose_image(self, image: str | None) -> None:
-        """Choose an image layer and guess its axes."""
+        """Choose an image layer, with the axes and channels that it had the last time, or guessed ones."""
         state = self._desk.state
         if image == state.image:
             return
-        state.image = image
+        self._remember()
         layer = layers.by_id(self._desk.viewer, image)
-        state.axes = "" if layer is None else layers.guess_axes(layer)
+        reading = Reading("") if layer is None else reading_of(self._desk, layer)
+        state.image = image
+        state.axes = reading.axes
         # Last: the axes that were there before must not answer for the new ones.
-        state.channels = None
+        state.channels = reading.channels
 
     def set_axes(self, axes: str) -> None:
         """Take the axes that the user typed, right or wrong."""
@@ -74,6 +124,12 @@ class Choosing:
         if state.channels is None:
             state.channels = _usual_channels(state, image, rgb=self._is_rgb())
         state.obstacle = _obstacle(state, image)
+
+    def _remember(self) -> None:
+        state = self._desk.state
+        if state.image is not None:
+            kept = _REMEMBERED.setdefault(self._desk, {})
+            kept[state.image] = _Remembered(Reading(state.axes, state.channels), _takes(state))
 
     def _is_rgb(self) -> bool:
         return bool(self._desk.image_layer().rgb)

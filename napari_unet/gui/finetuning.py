@@ -8,6 +8,7 @@ from pathlib import Path
 from napari_unet.errors import LabelsError
 from napari_unet.events import Event, StepDone, ValidationDone
 from napari_unet.gui import layers
+from napari_unet.gui.choosing import reading_of
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.merging import Labelled, snapshot
 from napari_unet.gui.modelling import Modelling, copy_model
@@ -28,11 +29,12 @@ from napari_unet.weights.file import SUFFIX
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image and a copy of its corrections: the user may go on painting."""
+    """An image, its channels, and a copy of its corrections: the user may go on painting."""
 
     image: Image
     labels: Labelled
     reviewed: Labelled
+    channels: tuple[int, ...] | None = None
 
 
 class FineTuning:
@@ -90,9 +92,9 @@ class FineTuning:
     def _pair(self, count: ReviewedCount) -> Pair:
         correction, reviewed = self._desk.correction(count.image)
         layer = self._desk.image_layer(count.image)
-        chosen = count.image == self._desk.state.image
-        axes = self._desk.state.axes if chosen else layers.guess_axes(layer)
-        return Pair(layers.image_of(layer, axes), snapshot(correction), snapshot(reviewed) > 0)
+        reading = reading_of(self._desk, layer)
+        image = layers.image_of(layer, reading.axes)
+        return Pair(image, snapshot(correction), snapshot(reviewed) > 0, reading.channels)
 
     def _task(self, model: ModelChoice, pairs: list[Pair]) -> Task:
         refs: list[ArrayRef] = []
@@ -114,7 +116,7 @@ class FineTuning:
         refs.append(labels)
         reviewed = self._desk.scratch.stage(pair.reviewed.astype("uint8"))
         refs.append(reviewed)
-        return PairRef(image=image, labels=labels, reviewed=reviewed)
+        return PairRef(image=image, labels=labels, reviewed=reviewed, channels=pair.channels)
 
     def _request(self, model: ModelChoice, pairs: tuple[PairRef, ...]) -> FinetuneRequest:
         state = self._desk.state

@@ -109,11 +109,15 @@ class MergeRequest(Config):
 
 
 class PairRef(Config):
-    """An image, its corrected labels and the reviewed region, both (T, Z, Y, X)."""
+    """An image, its corrected labels and the reviewed region, both (T, Z, Y, X).
+
+    `channels` says which channels of this image feed the model; None means those of the request.
+    """
 
     image: ImageRef
     labels: ArrayRef
     reviewed: ArrayRef
+    channels: tuple[int, ...] | None = None
 
 
 class FinetuneRequest(Config):

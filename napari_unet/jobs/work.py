@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ModelError
 from napari_unet.events import Event, Progress
-from napari_unet.imaging.image import Image, open_image
+from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
 from napari_unet.inference.segmentation import segment_events
 from napari_unet.jobs.requests import (
     FinetuneRequest,
@@ -153,11 +155,12 @@ def _merge(request: MergeRequest) -> Generator[Event, None, MergeResult]:
 
 def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult]:
     yield Progress("Loading the model", 0, 1)
+    own = any(pair.channels is not None for pair in request.pairs)
     fit = yield from finetune_events(
         _models.get(request.model),
-        [_open_pair(pair) for pair in request.pairs],
+        [_open_pair(pair, request.channels if own else None) for pair in request.pairs],
         request.config,
-        request.channels,
+        None if own else request.channels,
     )
     fit.candidate.save(Path(request.candidate))
     return FinetuneResult(
@@ -172,9 +175,59 @@ def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult
     )
 
 
-def _open_pair(ref: PairRef) -> TrainingPair:
+def _open_pair(ref: PairRef, channels: tuple[int, ...] | None) -> TrainingPair:
+    """Open a pair; `channels` are read of an image for which none are named."""
     return TrainingPair(
-        image=open_image_ref(ref.image),
+        image=_with_channels(open_image_ref(ref.image), ref.channels or channels),
         labels=np.asarray(open_array(ref.labels)),
         reviewed=np.asarray(open_array(ref.reviewed)).astype(bool),
     )
+
+
+def _with_channels(image: Image, channels: tuple[int, ...] | None) -> Image:
+    """Leave out the other channels, without reading anything.
+
+    Raises
+    ------
+    ChannelError
+        If the image has no such channel.
+    """
+    if channels is None or "C" not in image.axes:
+        check_channels(image, channels)
+        return image
+    array = _Channels(image.array, image.axes.index("C"), check_channels(image, channels))
+    return open_image(array, image.axes, image.pixel_size, image.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Channels:
+    """Some channels of an array, in a given order; like it, it is read when it is sliced.
+
+    Attributes
+    ----------
+    array : array-like
+    dim : int
+        The array's channel axis.
+    channels : tuple of int
+    """
+
+    array: ArrayLike
+    dim: int
+    channels: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = self.array.shape
+        return (*shape[: self.dim], len(self.channels), *shape[self.dim + 1 :])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
+        wanted = self.channels[key[self.dim]]
+        first = min(wanted)
+        span = slice(first, max(wanted) + 1)
+        block = np.asarray(self.array[(*key[: self.dim], span, *key[self.dim + 1 :])])
+        return block.take([channel - first for channel in wanted], axis=self.dim)

@@ -11,8 +11,17 @@ from napari_unet.errors import Cancelled
 from napari_unet.events import Progress
 from napari_unet.gui import layers
 from napari_unet.gui.tasks import Remote, TaskRunner
+from napari_unet.jobs import work
 from napari_unet.jobs.messages import JobDone, JobEvent, Ready
-from napari_unet.jobs.requests import FinetuneResult, MergeResult
+from napari_unet.jobs.requests import (
+    FinetuneRequest,
+    FinetuneResult,
+    ImageRef,
+    MergeResult,
+    ModelRef,
+    PairRef,
+)
+from napari_unet.jobs.scratch import Scratch
 
 
 class Queue(FakeClient):
@@ -185,3 +194,90 @@ def test_a_duplicated_correction_is_no_second_correction(viewer, controller, rev
     assert layers.role_of(copy) is None
     assert len(list(layers.with_role(raw, "correction"))) == 1
     assert layers.role_of(reviewed) == "correction"
+
+
+@pytest.fixture
+def two(viewer, controller, blobs):
+    """Ids of two images of two channels each: the second channel is empty in the one, the first in the other."""
+    empty = np.zeros_like(blobs)
+    made = [viewer.add_image(np.stack(pair)) for pair in ((blobs, empty), (empty, blobs))]
+    return [layers.layer_id(one) for one in made]
+
+
+def test_axes_and_channels_come_back_with_their_image(controller, two):
+    a, b = two
+    state, choosing = controller.state, controller.choosing
+    choosing.choose_image(a)
+    state.channels = (1,)
+    choosing.choose_image(b)
+    assert state.channels is None
+    choosing.set_axes("zyx")
+    assert state.channels == (0,)
+    choosing.choose_image(a)
+    assert (state.axes, state.channels) == ("CYX", (1,))
+    choosing.choose_image(b)
+    assert (state.axes, state.channels) == ("ZYX", (0,))
+
+
+def test_channels_of_a_model_with_other_inputs_do_not_come_back(controller, two):
+    a, b = two
+    controller.choosing.choose_image(a)
+    controller.state.channels = (1,)
+    controller.choosing.choose_image(b)
+    new = next(choice for choice in controller.state.models if not choice.trained)
+    controller.modelling.choose(new)
+    assert controller.state.model.spec.network.in_channels == 2
+    controller.choosing.choose_image(a)
+    assert controller.state.channels == (0, 1)
+
+
+def test_each_pair_is_trained_with_the_channels_of_its_image(controller, client, idle, qtbot, two):
+    for image, channels in zip(two, ((0,), (1,)), strict=True):
+        controller.choosing.choose_image(image)
+        controller.state.channels = channels
+        controller.correcting.start()
+        controller.correcting.mark("everything")
+    qtbot.waitUntil(lambda: [bool(count.reviewed_px) for count in controller.state.counts] == [True, True])
+    controller.finetuning.start()
+    idle()
+    assert [pair.channels for pair in client.requests[-1].pairs] == [(0,), (1,)]
+
+
+def test_a_correction_keeps_the_axes_that_it_was_made_with(viewer, controller, client, idle, qtbot, two, blobs):
+    controller.choosing.set_axes("zyx")
+    controller.correcting.start()
+    controller.correcting.mark("everything")
+    qtbot.waitUntil(lambda: any(count.reviewed_px for count in controller.state.counts))
+    controller.choosing.choose_image(two[0])
+    controller.finetuning.start()
+    idle()
+    (pair,) = client.requests[-1].pairs
+    assert pair.image.axes == "ZYX"
+    assert pair.labels.shape == (1, 2, *blobs.shape)
+
+
+def test_the_job_reads_the_channels_of_each_pair(tmp_path, monkeypatch):
+    given = []
+
+    def look(model, pairs, config, channels):
+        given.append((pairs, channels))
+        raise Cancelled
+        yield
+
+    monkeypatch.setattr(work, "finetune_events", look)
+    monkeypatch.setattr(work._models, "get", lambda ref: None)
+    scratch = Scratch()
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 8, 9), np.uint8)
+    blank = scratch.stage(np.zeros((1, 1, 8, 9), np.uint8))
+    image = ImageRef(array=scratch.stage(pixels), axes="CYX")
+    pairs = tuple(PairRef(image=image, labels=blank, reviewed=blank, channels=c) for c in ((2,), (2, 0), None))
+    job = work.work_for(FinetuneRequest(model=ModelRef(), pairs=pairs, channels=(1,), candidate=""))
+    with pytest.raises(Cancelled):
+        list(job)
+    ((opened, channels),) = given
+    assert channels is None
+    whole = (slice(0, 1), slice(0, 8), slice(0, 9))
+    read = [pair.image.read(0, *whole)[:, 0] for pair in opened]
+    assert all(np.array_equal(got, pixels[c]) for got, c in zip(read, ([2], [2, 0], [1]), strict=True))
+    assert np.array_equal(opened[1].image.read(0, *whole, channels=[1])[0, 0], pixels[0])
+    scratch.close()

@@ -160,8 +160,8 @@ class Desk:
         self.state.devices = (automatic, *ready.devices)
 
     def _on_end(self, error: Exception | None) -> None:
+        self.state.activity = Activity.IDLE  # first: whatever fails below, the panel is not stuck
         self.state.advance = Advance()
-        self.state.activity = Activity.IDLE
         if isinstance(error, Cancelled):
             self.state.tell("Cancelled.")
         elif isinstance(error, NapariUnetError):

@@ -13,6 +13,7 @@ from functools import cache
 from types import ModuleType
 
 import numpy as np
+import pint
 from napari.layers import Labels
 from qtpy import API_NAME
 
@@ -20,6 +21,8 @@ from qtpy import API_NAME
 @cache
 def warm_up() -> threading.Thread:
     """Begin, once in a session; it ends by itself."""
+    # Layers have units, and two threads must not fill pint's registry of units at once.
+    pint.get_application_registry().parse_units("pixel")  # type: ignore[no-untyped-call]
     thread = threading.Thread(target=_warm_up, name="napari-unet warming up", daemon=True)
     thread.start()
     return thread

@@ -203,7 +203,7 @@ def _candidate(base: Model, weights: dict[str, torch.Tensor], pairs: Sequence[Tr
         parent_sha256=base.sha256 if base.trained else "",
         version=napari_unet.__version__,
     )
-    stem = base.spec.name.removeprefix("untrained ")
+    stem = base.spec.name.removeprefix("untrained ").removesuffix(", fine-tuned")
     spec = changed_spec(base.spec, name=f"{stem}, fine-tuned", provenance=provenance, trained=True)
     return Model(network.eval(), spec)
 

@@ -8,6 +8,11 @@ os.environ["NAPARI_CONFIG"] = ""
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(4, (os.cpu_count() or 2) // 2))))
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no bug: examples may take as long as they need.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Reading weights files of any program as data: no code of theirs ever runs."""

@@ -6,6 +6,9 @@ Every message says what was found, what was expected and what to do. None of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class NapariUnetError(Exception):
     """Anything that the user can understand and act on."""
@@ -29,6 +32,25 @@ class LabelsError(NapariUnetError):
 
 class ModelError(NapariUnetError):
     """A model, weights file or network description that cannot be used."""
+
+
+class UnansweredError(ModelError):
+    """A weights file that leaves open what its author's code does.
+
+    Parameters
+    ----------
+    message : str
+    questions : sequence of Question
+        With a `keyword` of `load_model` and its possible `values`.
+    """
+
+    def __init__(self, message: str, questions: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.questions = tuple(questions)
+
+    def __reduce__(self) -> tuple[type[UnansweredError], tuple[str, tuple[Any, ...]]]:
+        """Errors cross from the background process."""
+        return type(self), (str(self), self.questions)
 
 
 class DeviceError(NapariUnetError):

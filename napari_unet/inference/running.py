@@ -65,7 +65,7 @@ class Runner:
             image = image[:, :, 0].contiguous(memory_format=torch.channels_last)
         try:
             with torch.inference_mode(), self._precision():
-                probabilities = probabilities_of(self.network(image), self.model.activation)
+                probabilities = probabilities_of(self.network.on_grid(image), self.model.activation)
         except torch.OutOfMemoryError as error:
             sides = " × ".join(str(n) for n in blocks[0].shape[1:])
             raise DeviceError(

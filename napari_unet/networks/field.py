@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from napari_unet.networks.blocks import AVERAGE_POOL
-from napari_unet.networks.options import LOCAL_NORMS, UNetOptions
-from napari_unet.networks.unet import UNet
+from napari_unet.networks.base import Network
+from napari_unet.networks.options.base import NetworkOptions
 
 MAX_SIDE = 4096
 _LINEARIZED = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU,
     nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm,
-    nn.Dropout2d, nn.Dropout3d,
+    nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.PReLU, nn.Sigmoid,
 )  # fmt: skip
+_POOLS: dict[type[nn.Module], Any] = {nn.MaxPool2d: nn.AvgPool2d, nn.MaxPool3d: nn.AvgPool3d}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +45,36 @@ class ReceptiveField:
         return -(-self.radius // self.stride) * self.stride
 
 
-def receptive_field(network: UNet) -> ReceptiveField:
+def receptive_field(network: Network) -> ReceptiveField:
     """Measure the receptive field of a network.
 
     Every layer is replaced by a linear one with positive weights that depends on the same pixels,
     so that no dependence can hide behind an inactive unit; then a gradient says which input
-    pixels an output window depends on. All axes of our networks are alike, so one is measured, and
-    the number of channels changes nothing, so a network with one a level is.
+    pixels an output window depends on. The axis that is measured is the last one, along which no
+    network sees less far than along the others, and a thin network stands for a wide one.
     """
-    return _measure(network.options)
+    return _measure(type(network), network.geometry)  # type: ignore[arg-type]  # classes are hashable
 
 
 @lru_cache(maxsize=64)
-def _measure(options: UNetOptions) -> ReceptiveField:
-    thin = {"widths": (1,) * (options.depth + 1), "norm": "none", "dropout": 0.0}
-    probe = UNet(1, 1, options.model_copy(update=thin))
-    stride, local = probe.stride, options.norm in LOCAL_NORMS
-    _linearize(probe).double().eval()
-    side = 16 * stride
+def _measure(kind: type[Network], options: NetworkOptions) -> ReceptiveField:
+    probe = _linearize(kind(1, 1, options.thin())).double().eval()
+    stride, side = options.stride, 16 * options.stride
+    before = None
     while side <= MAX_SIDE:
         radius = _radius(probe, stride, options.dims, side)
-        if radius is not None:
-            return ReceptiveField(stride, radius, local)
-        side *= 2
+        # Where a decoder is filled up with zeros, a small image shows less than a large one.
+        if radius is not None and radius == before:
+            return ReceptiveField(stride, radius, options.local)
+        before, side = radius, 2 * side
     return ReceptiveField(stride, MAX_SIDE // 2, local=False)
 
 
-def _radius(probe: nn.Module, stride: int, dims: int, side: int) -> int | None:
+def _radius(probe: Network, stride: int, dims: int, side: int) -> int | None:
     """Radius along the last axis, or None if it reaches the ends of an input of this side."""
-    image = torch.zeros((1, 1, *(stride,) * (dims - 1), side), dtype=torch.float64, requires_grad=True)
+    image = torch.ones((1, 1, *(stride,) * (dims - 1), side), dtype=torch.float64, requires_grad=True)
     start = side // 2 // stride * stride
-    window: Tensor = probe(image)[..., start : start + stride]
+    window: Tensor = probe.on_grid(image)[..., start : start + stride]
     (gradient,) = torch.autograd.grad(window.sum(), image)
     seen = torch.nonzero(gradient.abs().flatten(0, -2).sum(0)).flatten()
     first, last = int(seen.min()), int(seen.max())
@@ -84,15 +84,20 @@ def _radius(probe: nn.Module, stride: int, dims: int, side: int) -> int | None:
     return radius
 
 
-def _linearize(module: nn.Module) -> nn.Module:
+def _linearize(module: Network) -> Network:
     """Replace what is not linear, and make all weights positive."""
-    for name, child in module.named_children():
-        if isinstance(child, _LINEARIZED):
-            setattr(module, name, nn.Identity())
-        elif isinstance(child, (nn.MaxPool2d, nn.MaxPool3d)):
-            setattr(module, name, AVERAGE_POOL[2 if isinstance(child, nn.MaxPool2d) else 3](2))
-        else:
-            _linearize(child)
-    for parameter in module.parameters(recurse=False):
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, _LINEARIZED):
+                setattr(parent, name, nn.Identity())
+            elif type(child) in _POOLS:
+                setattr(parent, name, _average(child))
+    for parameter in module.parameters():
         nn.init.constant_(parameter, 1 / max(1, parameter[0].numel()))
     return module
+
+
+def _average(pool: nn.Module) -> nn.Module:
+    """Average pooling over the same pixels as max pooling."""
+    average: nn.Module = _POOLS[type(pool)](pool.kernel_size, pool.stride, pool.padding, ceil_mode=pool.ceil_mode)
+    return average

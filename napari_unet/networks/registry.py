@@ -1,50 +1,20 @@
-"""All variants by name. Importing this does not import torch."""
+"""Networks by the name of their variant. Importing this does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from napari_unet.errors import ModelError
-from napari_unet.networks.options import UNetOptions
-from napari_unet.networks.spec import Config, NetworkSpec
+from napari_unet.networks.options.base import NetworkOptions
+from napari_unet.networks.spec import NetworkSpec
+from napari_unet.networks.variants import FAMILIES, VARIANTS
 
 if TYPE_CHECKING:
-    from napari_unet.networks.unet import UNet
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Networks that share one class and one set of options."""
-
-    options: type[Config]
-    network: str
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A named U-Net architecture: a family with its own defaults."""
-
-    description: str
-    family: Literal["unet"]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-
-
-FAMILIES: dict[str, Family] = {"unet": Family(UNetOptions, "napari_unet.networks.unet:UNet")}
-
-VARIANTS: dict[str, Variant] = {
-    "unet": Variant("U-Net for planes, 32 to 512 channels, batch normalization", "unet"),
-    "unet-small": Variant("U-Net for planes, 16 to 256 channels, quick on a laptop", "unet", {"width": 16}),
-    "unet-3d": Variant(
-        "U-Net for volumes, 16 to 128 channels, batch normalization",
-        "unet",
-        {"dims": 3, "depth": 3, "width": 16},
-    ),
-}
+    from napari_unet.networks.base import Network
 
 
 def variants() -> dict[str, str]:
@@ -67,7 +37,7 @@ def network_spec(variant: str, in_channels: int, out_channels: int, options: Map
     return NetworkSpec(variant=variant, in_channels=in_channels, out_channels=out_channels, options=dict(options))
 
 
-def resolve_options(spec: NetworkSpec) -> UNetOptions:
+def resolve_options(spec: NetworkSpec) -> NetworkOptions:
     """Check the options of a spec and fill in the variant's defaults.
 
     Raises
@@ -79,12 +49,10 @@ def resolve_options(spec: NetworkSpec) -> UNetOptions:
         raise ModelError(f'There is no variant "{spec.variant}". Choose one of: {", ".join(VARIANTS)}.')
     variant = VARIANTS[spec.variant]
     try:
-        options = FAMILIES[variant.family].options(**{**variant.defaults, **spec.options})
+        return FAMILIES[variant.family].options(**{**variant.defaults, **spec.options})
     except ValidationError as error:
         faults = "; ".join(_fault(e["loc"], e["msg"]) for e in error.errors())
         raise ModelError(f'The options of "{spec.variant}" do not fit: {faults}.') from error
-    assert isinstance(options, UNetOptions)
-    return options
 
 
 def _fault(location: tuple[int | str, ...], message: str) -> str:
@@ -92,15 +60,21 @@ def _fault(location: tuple[int | str, ...], message: str) -> str:
     return f"{name}: {message}" if name else message
 
 
-def build(spec: NetworkSpec) -> UNet:
-    """Build the network that `spec` describes, with random weights."""
+def build(spec: NetworkSpec) -> Network:
+    """Build the network that `spec` describes, with random weights.
+
+    Raises
+    ------
+    ModelError
+        If the variant or an option does not exist, or a package that it needs is not installed.
+    """
     options = resolve_options(spec)
     module, name = FAMILIES[VARIANTS[spec.variant].family].network.split(":")
-    network: UNet = getattr(import_module(module), name)(spec.in_channels, spec.out_channels, options)
+    network: Network = getattr(import_module(module), name)(spec.in_channels, spec.out_channels, options)
     return network
 
 
-def build_network(variant: str, in_channels: int = 1, out_channels: int = 2, **options: Any) -> UNet:  # noqa: ANN401
+def build_network(variant: str, in_channels: int = 1, out_channels: int = 2, **options: Any) -> Network:  # noqa: ANN401
     """Build a U-Net by the name of its variant.
 
     Parameters
@@ -110,12 +84,13 @@ def build_network(variant: str, in_channels: int = 1, out_channels: int = 2, **o
     in_channels, out_channels : int
         Channels of the image and of the logits.
     **options
-        Of the variant's family, for example `napari_unet.networks.options.UNetOptions`.
+        Of the variant's family, for example `napari_unet.networks.options.unet.UNetOptions`.
 
     Returns
     -------
     torch.nn.Module
-        From (N, in_channels, [Z,] Y, X) float32 to logits (N, out_channels, [Z,] Y, X), any size.
+        From (N, in_channels, [Z,] Y, X) float32 to logits (N, out_channels, [Z,] Y, X); its `on_grid`
+        takes any size and gives logits of that size.
 
     Raises
     ------

@@ -18,6 +18,7 @@ from napari_unet.errors import Cancelled, LabelsError, ModelError
 from napari_unet.events import Event, StepDone, ValidationDone, finish_warning
 from napari_unet.imaging.image import Image, open_image, to_canonical
 from napari_unet.inference.devices import choose_device
+from napari_unet.networks.adapting import with_channels
 from napari_unet.networks.field import receptive_field
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.evaluation import evaluate_events
@@ -226,15 +227,9 @@ def with_classes(model: Model, classes: tuple[str, ...], seed: int = 0) -> Model
     """
     if len(classes) < 2:
         raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
-    network = copy.deepcopy(model.network)
-    old = network.head
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network.head = type(old)(
-            old.in_channels, len(classes), kernel_size=old.kernel_size[0], padding=old.kernel_size[0] // 2
-        )
-    network.out_channels = len(classes)
-    described = model.spec.network.model_copy(update={"out_channels": len(classes)})
+    old = model.spec.network
+    described = old.model_copy(update={"out_channels": len(classes)})
+    network, _ = with_channels(model.network, old, described, seed=seed)
     changes = {"classes": tuple(classes), "meaning": "semantic", "activation": "softmax", "network": described}
     return Model(network, changed_spec(model.spec, **changes))
 

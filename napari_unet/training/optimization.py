@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from napari_unet.networks.unet import UNet
+from napari_unet.networks.base import Network
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.losses import segmentation_loss
 from napari_unet.training.patches import Batch
@@ -39,10 +39,10 @@ class Trainer:
 
     def __init__(self, model: Model, config: FineTuneConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
-        self.network: UNet = copy.deepcopy(model.network).to(device)
+        self.network: Network = copy.deepcopy(model.network).to(device)
         self.layout = torch.channels_last if model.spec.dims == 2 else torch.contiguous_format
         self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.average: UNet = copy.deepcopy(self.network).eval()
+        self.average: Network = copy.deepcopy(self.network).eval()
         self.optimizer = torch.optim.AdamW(self._groups(config.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps = 0
@@ -75,7 +75,7 @@ class Trainer:
             x.to(self.device, non_blocking=True) for x in (batch.image, batch.target, batch.weight)
         )
         with self._precision():
-            logits = self.network(image.contiguous(memory_format=self.layout))
+            logits = self.network.on_grid(image.contiguous(memory_format=self.layout))
         loss: Tensor = segmentation_loss(logits, target, weight, self.model.activation)
         value = float(loss.detach())
         if math.isfinite(value):

@@ -1,32 +1,61 @@
-"""Opening a model."""
+"""Opening a model: ours, or the weights of other people's code."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from napari_unet.errors import ModelError
 from napari_unet.networks.registry import build
 from napari_unet.weights.bundled import resolve
+from napari_unet.weights.changing import change_model
 from napari_unet.weights.file import load_tensors
 from napari_unet.weights.model import Model
+from napari_unet.weights.report import LoadReport
 
 
-def load_model(source: str | Path) -> Model:
-    """Open a model by bundled name, own name or file.
+def load_model(source: str | Path, **answers: Any) -> Model:  # noqa: ANN401
+    """Open a model by bundled name, own name, file, folder or package.
 
     Parameters
     ----------
     source : str or Path
-        "nuclei", or a file that `Model.save` wrote.
+        "nuclei"; a file that `Model.save` wrote; or weights from other people's code: PyTorch
+        (``.pt``, ``.pth``, ``.ckpt``), ``.safetensors``, Keras (``.h5``, ``.hdf5``, ``.keras``), TensorFlow
+        checkpoints, ``.npz``, bioimage.io packages, nnU-Net result folders, ONNX, TorchScript. Which
+        network they belong to is told from names and shapes of their tensors; no code of theirs runs.
+    **answers
+        What a file cannot tell: `join`, `align_corners`, `recurrences` and so on (an error lists those that are
+        needed). Also ``activation="none" | "sigmoid" | "softmax"``; ``averaged=True`` for running averages of the
+        weights; ``family=`` where several fit; ``partial=True`` to load what fits of an almost known
+        network; ``classes=(...)`` for a new head; ``in_channels=`` with ``stem="new" | "sum" | "repeat"``.
+
+    Returns
+    -------
+    Model
+        `report` says what was recognised, and why.
 
     Raises
     ------
+    UnansweredError
+        If something must be answered; it lists the keywords and their values.
     ModelError
-        If there is no such model, or the file is something else, damaged or of another version.
+        If there is no such model, or the file is something else, damaged or unknown.
     """
     path = resolve(source)
+    if path.suffix == ".safetensors":
+        return change_model(_load_own(path), answers)
+    from napari_unet.weights.foreign import load_foreign
+    from napari_unet.weights.formats.identify import identify
+
+    return load_foreign(path, identify(path), answers)
+
+
+def _load_own(path: Path) -> Model:
     tensors, spec = load_tensors(path)
     network = build(spec.network)
     expected, found = set(network.state_dict()), set(tensors)
@@ -41,6 +70,18 @@ def load_model(source: str | Path) -> Model:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(f'The weights in "{path.name}" do not fit the network it describes: {reason}') from error
+    check_finite(path, tensors)
+    report = LoadReport(file=path.name, format="napari-unet model", family=spec.network.variant, used=len(tensors))
+    return Model(network.eval(), spec, report)
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Check that weights are numbers.
+
+    Raises
+    ------
+    ModelError
+        If any is not.
+    """
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise ModelError(f'The weights in "{path.name}" contain values that are no numbers. Choose another model.')
-    return Model(network.eval(), spec)

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from napari_unet.networks.base import Network
 from napari_unet.networks.registry import build
-from napari_unet.networks.unet import UNet
 from napari_unet.weights.file import save_tensors, weights_sha256
+from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, ModelSpec, changed_spec, untrained_spec
 
 
@@ -24,10 +25,13 @@ class Model:
         Gives logits.
     spec : ModelSpec
         What it expects, what its output means, where it comes from.
+    report : LoadReport, optional
+        What opening its file found out.
     """
 
-    network: UNet
+    network: Network
     spec: ModelSpec
+    report: LoadReport | None = None
 
     @property
     def trained(self) -> bool:
@@ -53,6 +57,10 @@ class Model:
             If they contradict the rest.
         """
         return replace(self, spec=changed_spec(self.spec, **changes))
+
+    def with_report(self, **changes: Any) -> Model:  # noqa: ANN401
+        """Return the same model with parts of its report changed; without a report, the model itself."""
+        return self if self.report is None else replace(self, report=self.report.model_copy(update=changes))
 
     def save(self, path: str | Path) -> Path:
         """Write network and description to one ``.safetensors`` file.

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from napari_unet.errors import ModelError
+from napari_unet.inference.tiles import plan_tiles
 from napari_unet.networks.field import receptive_field
 from napari_unet.networks.registry import build_network, variants
 
@@ -56,6 +57,49 @@ class NetworkPromises:
         with torch.no_grad():
             a, b = (network(x)[..., start : start + field.stride] for x in (image, changed))
         assert torch.allclose(a, b, atol=1e-5)
+
+    def test_tiles_are_exact_where_it_says_so(self, network):
+        """Cut an image into tiles with a halo; each gives what the whole image gives there."""
+        field = receptive_field(network)
+        if not field.local:
+            pytest.skip("sees its whole input")
+        side = 2 * field.halo + 3 * field.stride + 5
+        across = field.stride if self.dims == 2 else 2
+        image = torch.randn((1, 2, *(across,) * (self.dims - 1), side))
+        with torch.no_grad():
+            whole = network.on_grid(image)
+            for tile in plan_tiles(image.shape[2:], 2 * field.stride, field.halo, field.stride):
+                part = network.on_grid(image[(..., *tile.read)])
+                assert torch.allclose(part[(..., *tile.crop)], whole[(..., *tile.write)], atol=1e-4)
+
+    def test_a_few_steps_lower_the_loss(self, network):
+        torch.manual_seed(2)
+        image = torch.randn((2, 2, *(16,) * self.dims))
+        target = (image[:, 0] > 0).long()
+        optimizer = torch.optim.Adam(network.train().parameters(), 1e-2)
+        losses = []
+        for _ in range(8):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(network.on_grid(image), target)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        assert losses[-1] < losses[0]
+
+    def test_bfloat16_changes_little(self, network):
+        image = self.image(8, 32, 32)
+        with torch.no_grad():
+            exact = network.on_grid(image)
+            with torch.autocast("cpu", torch.bfloat16):
+                rough = network.on_grid(image)
+        assert (rough.float() - exact).abs().mean() < 0.1 * exact.std()
+
+    def test_its_outline_ends_in_the_logits(self, network):
+        outline = network.geometry.outline(2, 3)
+        names = [stage.name for stage in outline.stages]
+        assert len(set(names)) == len(names)
+        assert {name for link in outline.links for name in (link.start, link.end)} == set(names)
+        assert [stage.channels for stage in outline.stages if stage.kind == "head"][-1] == 3
 
 
 class TestTransposed(NetworkPromises):
@@ -130,12 +174,37 @@ def test_no_channels_get_a_sentence():
 def test_all_variants_build():
     for name in variants():
         network = build_network(name, width=4).eval()
-        assert network(torch.zeros((1, 1, *(16,) * network.dims))).shape[1] == 2
+        assert network.on_grid(torch.zeros((1, 1, *(16,) * network.dims))).shape[1] == 2
 
 
-def test_the_classic_unet_has_its_known_number_of_parameters():
-    network = build_network("unet", in_channels=1, out_channels=2, norm="none", width=64)
-    assert sum(p.numel() for p in network.parameters()) == 31_030_658
+@pytest.mark.parametrize(
+    ("variant", "channels", "options", "count"),
+    [
+        ("unet-valid", (1, 2), {}, 31_030_658),
+        ("unet-plain", (3, 10), {}, 31_032_330),
+        ("unet-keras", (1, 1), {}, 7_759_521),
+        ("unet-slim", (3, 6), {}, 7_759_782),
+        ("unet-slim-3x", (3, 3), {}, 7_760_475),
+        ("unet-batchnorm", (3, 10), {}, 31_044_106),
+        ("unet-batchnorm-crop", (3, 10), {}, 31_044_106),
+        ("unet-bilinear", (1, 1), {}, 34_518_081),
+        ("unet-bilinear", (1, 1), {"up": "transpose"}, 31_036_481),
+        ("unet-strided", (3, 3), {}, 32_090_627),
+    ],
+)
+def test_known_networks_have_their_known_numbers_of_parameters(variant, channels, options, count):
+    with torch.device("meta"):
+        network = build_network(variant, *channels, **options)
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+def test_unpadded_networks_lose_what_the_paper_says():
+    network = build_network("unet-valid", width=1).eval()
+    assert network(torch.zeros((1, 1, 572, 572))).shape[2:] == (388, 388)
+    assert network.geometry.margin == 92
+    assert network.on_grid(torch.zeros((1, 1, 37, 200))).shape[2:] == (37, 200)
+    padded = build_network("unet-batchnorm-pad", width=1).eval()
+    assert padded(torch.zeros((1, 1, 572, 572))).shape[2:] == (564, 564)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""All variants: named architectures, each a family with its own defaults. Importing this does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari_unet.networks.options.base import NetworkOptions
+from napari_unet.networks.options.unet import UNetOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Networks that share one class and one set of options.
+
+    Attributes
+    ----------
+    options : type
+        Of its options.
+    network : str
+        "module:class" of the network.
+    extra : str
+        Optional extra of this package that it needs, if any.
+    """
+
+    options: type[NetworkOptions]
+    network: str
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A named U-Net architecture: a family with its own defaults.
+
+    Attributes
+    ----------
+    description : str
+        One line.
+    family : str
+        A name in `FAMILIES`.
+    defaults : dict
+        Options in which it differs from its family's.
+    source : str
+        Paper or public code.
+    """
+
+    description: str
+    family: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+RONNEBERGER = "Ronneberger, Fischer and Brox (2015), https://doi.org/10.1007/978-3-319-24574-4_28"
+CICEK = "Çiçek et al. (2016), https://doi.org/10.1007/978-3-319-46723-8_49"
+
+FAMILIES: dict[str, Family] = {
+    "unet": Family(UNetOptions, "napari_unet.networks.unet:UNet"),
+}
+
+VARIANTS: dict[str, Variant] = {
+    "unet": Variant("U-Net for planes, 32 to 512 channels, batch normalization", "unet", source=RONNEBERGER),
+    "unet-small": Variant(
+        "U-Net for planes, 16 to 256 channels, quick on a laptop", "unet", {"width": 16}, RONNEBERGER
+    ),
+    "unet-3d": Variant(
+        "U-Net for volumes, 16 to 128 channels, batch normalization",
+        "unet",
+        {"dims": 3, "depth": 3, "width": 16},
+        CICEK,
+    ),
+    "unet-valid": Variant(
+        "The original U-Net: convolutions without padding, skips cropped around the centre, no normalization",
+        "unet",
+        {"width": 64, "norm": "none", "padding": "valid", "fit": "crop"},
+        RONNEBERGER,
+    ),
+    "unet-plain": Variant(
+        "U-Net with padded convolutions and no normalization, 64 to 1024 channels",
+        "unet",
+        {"width": 64, "norm": "none"},
+        "debuggercafe, https://debuggercafe.com/unet-from-scratch-using-pytorch/",
+    ),
+    "unet-batchnorm": Variant(
+        "U-Net with batch normalization, 64 to 1024 channels",
+        "unet",
+        {"width": 64, "bias": True},
+        "https://zhuanlan.zhihu.com/p/87593567",
+    ),
+    "unet-batchnorm-crop": Variant(
+        "Unpadded U-Net with batch normalization, skips cropped around the centre",
+        "unet",
+        {"width": 64, "bias": True, "padding": "valid", "fit": "crop"},
+        "https://zhuanlan.zhihu.com/p/87593567",
+    ),
+    "unet-batchnorm-pad": Variant(
+        "Unpadded U-Net with batch normalization, the decoder padded with zeros to the skips",
+        "unet",
+        {"width": 64, "bias": True, "padding": "valid", "fit": "pad"},
+        "https://zhuanlan.zhihu.com/p/87593567",
+    ),
+    "unet-bilinear": Variant(
+        "U-Net for images of any size: bilinear up-sampling with a 3-pixel convolution, resized to the skips",
+        "unet",
+        {"width": 64, "bias": False, "up": "linear", "up_kernel": 3, "fit": "resize"},
+        "https://zhuanlan.zhihu.com/p/87593567",
+    ),
+    "unet-keras": Variant(
+        "The U-Net of many Keras tutorials: 32 to 512 channels, no normalization, the decoder first in each join",
+        "unet",
+        {"norm": "none", "first": "decoder"},
+        "https://github.com/jocicmarko/ultrasound-nerve-segmentation",
+    ),
+    "unet-strided": Variant(
+        "Strided convolutions instead of pooling, nearest-neighbour up-sampling, dropout, LeakyReLU",
+        "unet",
+        {
+            "width": 64, "order": "cnda", "bias": True, "unit_dropout": (0.3, 0.4), "activation": "leaky_relu",
+            "down": "conv3", "down_activation": True, "up": "nearest", "first": "decoder", "head_kernel": 3,
+        },
+        "a common PyTorch tutorial network",
+    ),
+    "unet-slim": Variant(
+        "TensorFlow-slim U-Net: LeakyReLU 0.2, any size, the output as large as the input",
+        "unet",
+        {
+            "norm": "none", "activation": "leaky_relu", "slope": 0.2, "pool_ceil": True, "up_bias": False,
+            "first": "decoder", "fit": "cut",
+        },
+        "Chen et al. (2018), https://doi.org/10.1109/CVPR.2018.00347",
+    ),
+    "unet-slim-3x": Variant(
+        "TensorFlow-slim U-Net with an output of three times the size (depth to space)",
+        "unet",
+        {
+            "norm": "none", "activation": "leaky_relu", "slope": 0.2, "pool_ceil": True, "up_bias": False,
+            "first": "decoder", "fit": "cut", "head_scale": 3,
+        },
+        "Chen et al. (2018), https://doi.org/10.1109/CVPR.2018.00347",
+    ),
+}  # fmt: skip

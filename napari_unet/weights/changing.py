@@ -1,0 +1,98 @@
+"""A model that is opened with other channels, classes or activation than it was saved with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from napari_unet.errors import ModelError
+from napari_unet.networks.adapting import Stem, with_channels
+from napari_unet.weights.model import Model
+from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, changed_spec
+
+# Keywords of `load_model` that fit every model.
+GENERAL = ("activation", "classes", "in_channels", "stem")
+
+
+def change_model(model: Model, answers: Mapping[str, Any]) -> Model:
+    """Return a model with the activation, classes and channels that were asked for.
+
+    Raises
+    ------
+    ModelError
+        If a keyword is unknown or its value impossible.
+    """
+    unknown = [keyword for keyword in answers if keyword not in GENERAL]
+    if unknown:
+        raise ModelError(
+            f"{', '.join(unknown)}: this model leaves nothing of that kind open. Possible: {', '.join(GENERAL)}."
+        )
+    model = _with_activation(model, answers.get("activation"))
+    return _with_channels(model, answers)
+
+
+def _with_activation(model: Model, activation: str | None) -> Model:
+    if activation is None:
+        return model
+    if activation not in get_args(Activation):
+        raise ModelError(f"activation={activation!r} was given. Choose one of: {', '.join(get_args(Activation))}.")
+    changed = model.with_spec(activation=activation, **renamed_classes(model, activation))
+    return changed.with_report(activation=f"{activation}, as asked for")
+
+
+def renamed_classes(model: Model, activation: str) -> dict[str, tuple[str, ...]]:
+    """Names that fit an activation: with "sigmoid" there is no background."""
+    spec = model.spec
+    sigmoid = activation == "sigmoid"
+    if spec.meaning == "instances" or sigmoid == (spec.activation == "sigmoid"):
+        return {}
+    return {"classes": class_names(len(spec.classes), activation)}
+
+
+def class_names(outputs: int, activation: str) -> tuple[str, ...]:
+    """Names of classes that nobody has named."""
+    if activation == "sigmoid":
+        return ("foreground",) if outputs == 1 else tuple(f"class {n}" for n in range(1, outputs + 1))
+    if outputs == 2:
+        return ("background", "foreground")
+    return ("background", *(f"class {n}" for n in range(1, outputs)))
+
+
+def _with_channels(model: Model, answers: Mapping[str, Any]) -> Model:
+    classes = tuple(answers["classes"]) if "classes" in answers else model.spec.classes
+    spec = model.spec.network
+    in_channels = int(answers.get("in_channels", spec.in_channels))
+    stem: Stem = answers.get("stem", "new")
+    if stem not in get_args(Stem):
+        raise ModelError(f"stem={stem!r} was given. Choose one of: {', '.join(get_args(Stem))}.")
+    if (len(classes), in_channels) == (spec.out_channels, spec.in_channels):
+        return model if classes == model.spec.classes else model.with_spec(classes=classes)
+    if len(classes) < 2:
+        raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
+    if in_channels < 1:
+        raise ModelError(f"in_channels={in_channels} was given. Choose at least 1.")
+    described = spec.model_copy(update={"in_channels": in_channels, "out_channels": len(classes)})
+    network, made = with_channels(model.network, spec, described, stem)
+    changes: dict[str, Any] = {"network": described, "classes": classes}
+    if len(classes) != spec.out_channels:
+        instances = classes == INSTANCE_CLASSES
+        changes |= {"meaning": "instances" if instances else "semantic", "activation": "softmax"}
+    if in_channels != spec.in_channels:
+        changes["channel_names"] = ()
+    return Model(network, changed_spec(model.spec, **changes), model.report).with_report(
+        made=made, notes=(*_notes(model), *_said(spec.in_channels, in_channels, stem, made))
+    )
+
+
+def _notes(model: Model) -> tuple[str, ...]:
+    return model.report.notes if model.report else ()
+
+
+def _said(before: int, after: int, stem: Stem, made: tuple[str, ...]) -> tuple[str, ...]:
+    said = []
+    if before != after:
+        how = {"new": "made anew", "sum": "summed over its channels", "repeat": "repeated for more channels"}[stem]
+        said.append(f"The first convolution, for {before} channels, was {how} for {after}.")
+    if made:
+        said.append(f"{len(made)} tensors have random weights: fine-tune the model before using it.")
+    return tuple(said)

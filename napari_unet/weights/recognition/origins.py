@@ -1,0 +1,19 @@
+"""All families whose files are recognised."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from napari_unet.weights.recognition.recognised import Origin
+
+# Each of these modules has a tuple ORIGINS.
+MODULES = ("plain_unets",)
+
+
+def origins() -> tuple[Origin, ...]:
+    """All families, those with the most telling names first."""
+    modules = (import_module(f"napari_unet.weights.recognition.{name}") for name in MODULES)
+    found: tuple[Origin, ...] = ()
+    for module in modules:
+        found += module.ORIGINS
+    return found

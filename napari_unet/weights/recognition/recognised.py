@@ -1,0 +1,231 @@
+"""The contract between the families of networks that are recognised and the loader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_unet.errors import ModelError
+from napari_unet.imaging.config import Normalization
+from napari_unet.networks.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+class Mismatch(Exception):  # noqa: N818  # it is caught by the loader, which says what differs
+    """The names are those of a family, but the shapes are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What changes the logits and cannot be told from the tensors.
+
+    Attributes
+    ----------
+    keyword : str
+        Of `load_model`, such as "join".
+    values : dict
+        Each possible value with a description in a few words.
+    sentence : str
+        What is asked, for people.
+    """
+
+    keyword: str
+    values: Mapping[Any, str]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Where a tensor of ours comes from.
+
+    Attributes
+    ----------
+    name : str
+        In the file.
+    permute : tuple of int, optional
+        Its axes in our order, such as (3, 2, 0, 1) for a Keras kernel.
+    convert : callable, optional
+        Applied after that.
+    """
+
+    name: str
+    permute: tuple[int, ...] | None = None
+    convert: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Take the tensor out of a file's."""
+        tensor = tensors[self.name]
+        if self.permute is not None:
+            tensor = tensor.permute(self.permute)
+        return tensor if self.convert is None else self.convert(tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a family is shown of a file.
+
+    Attributes
+    ----------
+    shapes : dict
+        Shape of each tensor by name, prefixes already removed.
+    extras : dict
+        What else the file says; see `Checkpoint.extras`.
+    answers : dict
+        Answers to questions, by keyword.
+    tensors : dict of torch.Tensor
+        Values, for the few families that settle a question by them.
+    """
+
+    shapes: Shapes
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def has(self, pattern: str) -> bool:
+        """Whether a name matches a pattern of `fnmatch`."""
+        return bool(self.matching(pattern))
+
+    def matching(self, pattern: str) -> list[str]:
+        """Names that match a pattern of `fnmatch`."""
+        matches = re.compile(translate(pattern)).match
+        return [name for name in self.shapes if matches(name)]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor.
+
+        Raises
+        ------
+        Mismatch
+            If it is not there.
+        """
+        if name not in self.shapes:
+            message = f'there is no "{name}"'
+            raise Mismatch(message)
+        return self.shapes[name]
+
+    def out(self, module: str) -> int:
+        """Output channels of a convolution."""
+        return self.shape(f"{module}.weight")[0]
+
+    def into(self, module: str) -> int:
+        """Input channels of a convolution."""
+        return self.shape(f"{module}.weight")[1]
+
+    def count(self, pattern: str, first: int = 0) -> int:
+        """How many of pattern.format(first), pattern.format(first + 1), ... are there, without a gap."""
+        number = 0
+        while pattern.format(first + number) in self.shapes:
+            number += 1
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Which network a file belongs to, and how its tensors become ours.
+
+    Attributes
+    ----------
+    why : str
+        One sentence: what told it.
+    network : NetworkSpec
+        With all options.
+    sources : dict
+        Names of our tensors to those of the file, or to `Take`.
+    activation : "none" | "sigmoid" | "softmax"
+        What the author's code applies to the logits.
+    normalization : Normalization
+        What the author's code does to the image.
+    questions : tuple of Question
+        Those that have no answer yet; `network` then is the first possibility.
+    unused : tuple of str
+        Patterns of tensors in the file that prediction does not need.
+    notes : tuple of str
+        More sentences for the report.
+    """
+
+    why: str
+    network: NetworkSpec
+    sources: Mapping[str, str | Take]
+    activation: Literal["none", "sigmoid", "softmax"]
+    normalization: Normalization = field(default_factory=Normalization)
+    questions: tuple[Question, ...] = ()
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A public family of networks whose files are recognised.
+
+    Attributes
+    ----------
+    name : str
+        Such as "milesial Pytorch-UNet".
+    url : str
+        Where its code is.
+    fingerprint : tuple of str
+        Patterns of names (`fnmatch`), each of which a file of this family has.
+    recognise : callable
+        From `Reading` to `Recognised`; only called if the fingerprint fits. It raises `Mismatch` if
+        the shapes do not.
+    foreign : tuple of str
+        Patterns of names that no file of this family has.
+    """
+
+    name: str
+    url: str
+    fingerprint: tuple[str, ...]
+    recognise: Callable[[Reading], Recognised]
+    foreign: tuple[str, ...] = ()
+
+    def fits(self, reading: Reading) -> bool:
+        """Whether all names of the fingerprint are there, and none of the foreign ones."""
+        return all(map(reading.has, self.fingerprint)) and not any(map(reading.has, self.foreign))
+
+    def share(self, reading: Reading) -> float:
+        """Share of the fingerprint that is there."""
+        return sum(map(reading.has, self.fingerprint)) / len(self.fingerprint)
+
+
+def pair(shapes: Shapes, modules: Iterable[tuple[str, str]]) -> dict[str, str | Take]:
+    """Name the tensors of modules: from (our module, theirs) to {our tensor: theirs}.
+
+    A module is a convolution or normalization; whichever of weight, bias and running statistics
+    the file has are paired.
+    """
+    return {
+        f"{ours}.{leaf}": f"{theirs}.{leaf}"
+        for ours, theirs in modules
+        for leaf in LEAVES
+        if f"{theirs}.{leaf}" in shapes
+    }
+
+
+def answer(reading: Reading, question: Question) -> tuple[Any, tuple[Question, ...]]:
+    """Return the answer to a question and nothing to ask, or its first value and the question.
+
+    Raises
+    ------
+    ModelError
+        If the answer is none of the values.
+    """
+    if question.keyword not in reading.answers:
+        return next(iter(question.values)), (question,)
+    given = reading.answers[question.keyword]
+    if given not in question.values:
+        options = ", ".join(repr(value) for value in question.values)
+        raise ModelError(f"{question.keyword}={given!r} was given. Choose one of: {options}.")
+    return given, ()
+
+
+def probability_of(outputs: int) -> Literal["sigmoid", "softmax"]:
+    """Return the usual activation where the author's code leaves it to the loss."""
+    return "sigmoid" if outputs == 1 else "softmax"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,18 @@ if TYPE_CHECKING:
 
 MAX_ARRAY_BYTES = 8 * 1024**3
 MAX_DIMENSIONS = 6
+# A damaged header can end in the middle of what Python reads as its text.
+_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    OverflowError,
+    EOFError,
+    tokenize.TokenError,
+    zlib.error,
+)
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -72,8 +86,6 @@ def read_npz(path: Path) -> Checkpoint:
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    import zlib
-
     name = member.filename
     try:
         with archive.open(member) as stream:
@@ -89,16 +101,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
             limit = min(member.file_size, MAX_ARRAY_BYTES)
             claimed = check_claim(path, name, shape, dtype.itemsize, limit)
             content = stream.read(claimed + 1)
-    except (
-        ValueError,
-        TypeError,
-        SyntaxError,
-        RecursionError,
-        MemoryError,
-        OverflowError,
-        EOFError,
-        zlib.error,
-    ) as error:
+    except _HEADER_ERRORS as error:
         raise ModelError(
             f'"{path.name}" is damaged: its array "{shorten(name)}" cannot be read ({reason(error)}). Copy it again.'
         ) from error

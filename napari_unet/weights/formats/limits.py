@@ -149,7 +149,7 @@ def leads_outside(name: str) -> bool:
     [False, True, True, True, True]
     """
     parts = name.replace("\\", "/").split("/")
-    return not name or "\0" in name or parts[0] == "" or ":" in parts[0] or ".." in parts
+    return not name or "\0" in name or parts[0] == "" or parts[0][1:2] == ":" or ".." in parts
 
 
 def _check_volume(path: Path, members: Sequence[zipfile.ZipInfo], file_bytes: int) -> None:

@@ -134,12 +134,14 @@ def _of_optimizer(name: str, entries: dict[str, Entry]) -> bool:
 
 def _read_tensors(prefix: Path, shards: int, entries: dict[str, Entry]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    total = 0
+    if sum(entry.size for entry in entries.values()) > MAX_TOTAL_BYTES:
+        raise ModelError(f'"{prefix.name}" is refused: it claims more than {MAX_TOTAL_BYTES:,} bytes of weights.')
     for shard in sorted({entry.shard for entry in entries.values()}):
         path = prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{shards:05d}")
         if not path.is_file():
             raise ModelError(f'"{path.name}" is missing beside "{prefix.name}{INDEX}": both are needed. Copy it too.')
         size = check_file(path)
+        total = 0
         inside = sorted((e.offset, name) for name, e in entries.items() if e.shard == shard)
         with path.open("rb") as file:
             for offset, name in inside:
@@ -168,7 +170,7 @@ def _check_entry(path: Path, name: str, entry: Entry, size: int, total: int) -> 
             f"{entry.offset + entry.size:,}: it was copied only in part. Copy it again."
         )
     claimed = check_claim(path, name, entry.shape, np.dtype(_TYPES[entry.dtype]).itemsize, entry.size)
-    if claimed != entry.size or total + claimed > min(MAX_TOTAL_BYTES, 2 * size):
+    if claimed != entry.size or total + claimed > size:
         raise ModelError(
             f'"{path.name}" is damaged or refused: its variable "{label}" claims {claimed:,} bytes, and the checkpoint '
             f"says {entry.size:,}, in a file of {size:,}."

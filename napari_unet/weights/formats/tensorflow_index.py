@@ -92,6 +92,7 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _ in range(4):
         number, position = _varint(footer, position)
         handle.append(number)
+    list(_block(content, handle[0], handle[1]))  # nothing of use is in it, but its checksum tells of damage
     count = 0
     previous = None
     for _, value in _block(content, handle[2], handle[3]):

@@ -312,7 +312,7 @@ def test_flipped_bits_never_end_otherwise(tmp_path, writer):
     path = WRITERS[writer](tmp_path, small())
     content = path.read_bytes()
     rng = np.random.default_rng(0)
-    for position in rng.integers(0, len(content), 150):
+    for position in rng.integers(0, len(content), 60):
         damaged = bytearray(content)
         damaged[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_unet.networks.options.base import NetworkOptions
+from napari_unet.networks.options.nested import NestedOptions
 from napari_unet.networks.options.unet import UNetOptions
 
 
@@ -53,9 +54,11 @@ class Variant:
 
 RONNEBERGER = "Ronneberger, Fischer and Brox (2015), https://doi.org/10.1007/978-3-319-24574-4_28"
 CICEK = "Çiçek et al. (2016), https://doi.org/10.1007/978-3-319-46723-8_49"
+ZHOU = "Zhou et al. (2018), https://doi.org/10.1007/978-3-030-00889-5_1"
 
 FAMILIES: dict[str, Family] = {
     "unet": Family(UNetOptions, "napari_unet.networks.unet:UNet"),
+    "nested": Family(NestedOptions, "napari_unet.networks.nested:NestedUNet"),
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -137,5 +140,14 @@ VARIANTS: dict[str, Variant] = {
             "first": "decoder", "fit": "cut", "head_scale": 3,
         },
         "Chen et al. (2018), https://doi.org/10.1109/CVPR.2018.00347",
+    ),
+    "unet++": Variant(
+        "UNet++: a triangle of densely connected nodes, 32 to 512 channels, any size", "nested", source=ZHOU
+    ),
+    "unet++-deep": Variant(
+        "UNet++ with deep supervision: the mean of one head for each depth, or the one that `branch` names",
+        "nested",
+        {"deep_supervision": True},
+        ZHOU,
     ),
 }  # fmt: skip

@@ -50,6 +50,12 @@ class Image:
         return sizes(self.array.shape, self.axes)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    @property
     def label_axes(self) -> str:
         """The axes of a label image of this image: its own without C, in its own order."""
         return without(self.axes, "C")

@@ -41,6 +41,11 @@ class Rescaled:
         size = self.image.sizes
         return {**size, "Y": scaled(size["Y"], self.factor), "X": scaled(size["X"], self.factor)}
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the image before resampling, whose range the values keep."""
+        return self.image.dtype
+
     def read(self, t: int, z: slice, y: slice, x: slice, channels: Sequence[int] | None = None) -> npt.NDArray[Any]:
         """Read a region (C, Z, Y, X) of the resampled image; see `Image.read`."""
         size, new = self.image.sizes, self.sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,13 @@ from napari_unet.imaging.config import Normalization
 
 # Of white: a colour image with a brighter median has a bright background.
 BRIGHT_SHARE = 1 / 3
+# What normalization makes 0, for people.
+ZERO = {
+    "percentile": "the darkest",
+    "z-score": "average",
+    "dtype": "zero",
+    "fixed": "the value that the model takes for zero",
+}
 # Larger time points are sampled: this many blocks of this side, evenly spread.
 WHOLE_PX = 2**24
 SAMPLE_PLANES = 32
@@ -25,12 +32,14 @@ SAMPLE_SIDE_PX = 256
 
 
 class Readable(Protocol):
-    """What is needed of an image: its name, its sizes and its regions."""
+    """What is needed of an image: its name, its sizes, its type and its regions."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
     def sizes(self) -> dict[str, int]: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
     def read(  # noqa: D102
         self, t: int, z: slice, y: slice, x: slice, channels: Sequence[int] | None = None
     ) -> npt.NDArray[Any]: ...
@@ -48,23 +57,37 @@ class Statistics:
         How channels are reduced first; see `napari_unet.imaging.colour`.
     white : float
         Pixel value of the brightest places.
+    clip_low, clip_high : tuple of float
+        Bounds of the normalized values, one for all channels or one a channel; none if empty.
     """
 
     low: Mapping[int, npt.NDArray[np.float32]]
     high: Mapping[int, npt.NDArray[np.float32]]
     reduction: Reduction
     white: float
+    clip_low: tuple[float, ...] = ()
+    clip_high: tuple[float, ...] = ()
 
     def normalize(self, block: npt.NDArray[Any], t: int) -> npt.NDArray[np.float32]:
         """Turn a block (C, Z, Y, X) of time point `t` into network input (C', Z, Y, X).
 
-        Pixels that are no finite number become 0, the darkest.
+        Pixels that are no finite number become 0.
         """
         values = reduce_channels(block, self.reduction, self.white)
         low = self.low[t][:, None, None, None]
         span = self.high[t][:, None, None, None] - low
-        scaled = np.where(span > 0, (values - low) / np.where(span > 0, span, 1), 0).astype(np.float32)
-        return np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        scaled = np.where(span != 0, (values - low) / np.where(span != 0, span, 1), 0).astype(np.float32)
+        np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if self.clip_low:
+            np.maximum(scaled, _column(self.clip_low), out=scaled)
+        if self.clip_high:
+            np.minimum(scaled, _column(self.clip_high), out=scaled)
+        return scaled
+
+
+def _column(values: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    """One value a channel, or one for all, to go with (C, Z, Y, X)."""
+    return np.array(values, np.float32)[:, None, None, None]
 
 
 def check_input(name: str, count: int, normalization: Normalization, in_channels: int) -> None:
@@ -94,7 +117,7 @@ def statistics_events(
     channels: Sequence[int] | None = None,
     times: Sequence[int] | None = None,
 ) -> Generator[Event, None, Statistics]:
-    """Measure the percentiles of a whole image, per channel and time point over the whole Z stack.
+    """Find what becomes 0 and 1: of a whole image, per channel and time point over the whole Z stack.
 
     Time points of more than 16 million values are sampled by evenly spread blocks.
 
@@ -111,25 +134,29 @@ def statistics_events(
     ------
     ImageError
         If a time point holds no finite value at all.
+    ChannelError
+        If the model says how to normalize another number of channels.
     """
     wanted = range(image.sizes["T"]) if times is None else times
     white, reduction = 1.0, _plain(normalization)
     if normalization.polarity == "bright-objects":
         white, reduction = _brightness(image, normalization, channels)
-    low, high = {}, {}
+    low, high, constant = {}, {}, True
     for number, t in enumerate(wanted, start=1):
         values = reduce_channels(_sample(image, t, channels), reduction, white)
-        finite = np.isfinite(values)
-        if not finite.all():
+        unknown = int((~np.isfinite(values)).sum())
+        if unknown:
             yield Notice(
-                f'"{image.name}" contains {int((~finite).sum()):,} pixels that are no finite number; they are '
-                "treated as the darkest."
+                f'"{image.name}" contains {unknown:,} pixels that are no finite number; they are '
+                f"treated as {ZERO[normalization.method]}."
             )
-        low[t], high[t] = np.array([_range(image.name, c, normalization) for c in values], np.float32).T
+        finite = _finite(image.name, values)
+        low[t], high[t] = _bounds(finite, image.dtype, normalization)
+        constant = constant and all(channel.min() == channel.max() for channel in finite)
         yield Progress("Reading the image", number, len(wanted))
-    if all((low[t] == high[t]).all() for t in wanted):
+    if constant:
         yield Notice(f'"{image.name}" is constant, so there is nothing to tell apart in it.')
-    return Statistics(low, high, reduction, white)
+    return Statistics(low, high, reduction, white, normalization.clip_low, normalization.clip_high)
 
 
 def _plain(normalization: Normalization) -> Reduction:
@@ -154,14 +181,51 @@ def _brightness(
     return white, "haematoxylin" if in_colour and normalization.stain == "haematoxylin" else "inverted"
 
 
-def _range(name: str, values: npt.NDArray[np.float32], normalization: Normalization) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    if not finite.size:
+def _finite(name: str, values: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """Finite values of each channel of (C, n)."""
+    finite = [channel[np.isfinite(channel)] for channel in values]
+    if not all(channel.size for channel in finite):
         raise ImageError(f'"{name}" contains not a single finite number. Choose another image or channel.')
-    low, high = np.percentile(finite, (normalization.low_percentile, normalization.high_percentile))
-    if low == high:  # sparse: more than 99 % of the pixels share one value
-        low, high = finite.min(), finite.max()
-    return float(low), float(high)
+    return finite
+
+
+def _bounds(
+    channels: Sequence[npt.NDArray[np.float32]], dtype: np.dtype[Any], normalization: Normalization
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Values (C,) that become 0 and 1, of the finite values of each channel."""
+    given = {len(normalization.low), len(normalization.clip_low), len(normalization.clip_high)} - {0, 1, len(channels)}
+    if given:
+        raise ChannelError(
+            f"The model says how to normalize {given.pop()} channels, and {len(channels)} were given. "
+            "Choose which channels to use, in the model's order."
+        )
+    shared = not normalization.per_channel and len(channels) > 1
+    measured = [np.concatenate(channels)] if shared else channels
+    pairs = [_range(values, dtype, normalization) for values in measured] * (len(channels) if shared else 1)
+    if normalization.method == "fixed":
+        repeats = len(channels) if len(normalization.low) == 1 else 1
+        pairs = list(zip(normalization.low, normalization.high, strict=True)) * repeats
+    low, high = np.array(pairs, np.float32).T
+    return low, high + np.float32(normalization.eps)
+
+
+def _range(values: npt.NDArray[np.float32], dtype: np.dtype[Any], normalization: Normalization) -> tuple[float, float]:
+    """Find which values become 0 and 1 by looking at them, or at their type."""
+    match normalization.method:
+        case "percentile":
+            low, high = np.percentile(values, (normalization.low_percentile, normalization.high_percentile))
+            if low == high:  # sparse: more than 99 % of the pixels share one value
+                low, high = values.min(), values.max()
+            return float(low), float(high)
+        case "z-score":
+            mean = float(values.mean(dtype=np.float64))
+            return mean, mean + float(values.std(dtype=np.float64))
+        case "dtype":
+            return 0.0, float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+        case "fixed":
+            return 0.0, 1.0
+        case _:
+            assert_never(normalization.method)
 
 
 def _sample(image: Readable, t: int, channels: Sequence[int] | None) -> npt.NDArray[Any]:

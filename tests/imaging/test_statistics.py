@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from napari_unet.events import finish
+from napari_unet.errors import ChannelError
+from napari_unet.events import Notice, finish
 from napari_unet.imaging.config import Normalization
 from napari_unet.imaging.image import open_image
+from napari_unet.imaging.rescaling import Rescaled
 from napari_unet.imaging.statistics import statistics_events
 
 
@@ -136,3 +138,94 @@ def test_large_images_are_not_read_whole():
     array = Counting()
     finish(statistics_events(open_image(array), Normalization()))
     assert array.largest <= 512 * 512
+
+
+def camera_image(*shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(20, 180, shape).astype(dtype)
+
+
+def test_minimum_and_maximum_are_percentiles_0_and_100():
+    values, _ = normalized(camera_image(50, 60), "YX", Normalization(low_percentile=0, high_percentile=100))
+    assert (values.min(), values.max()) == (0, 1)
+
+
+def test_z_score_gives_mean_zero_and_deviation_one_per_channel():
+    image = camera_image(3, 50, 60).astype(np.float32)
+    image[1] *= 40
+    values, _ = normalized(image, "CYX", Normalization(method="z-score"))
+    assert values.mean(axis=(1, 2, 3)) == pytest.approx([0, 0, 0], abs=1e-4)
+    assert values.std(axis=(1, 2, 3)) == pytest.approx([1, 1, 1], abs=1e-4)
+    damped, _ = normalized(image[0], "YX", Normalization(method="z-score", eps=float(image[0].std())))
+    assert damped.std() == pytest.approx(0.5, abs=1e-4)
+    constant, _ = normalized(np.full((5, 5), 3.3), "YX", Normalization(method="z-score", eps=1e-6))
+    assert (constant == 0).all()
+
+
+def test_channels_may_share_their_statistics():
+    image = camera_image(2, 50, 60).astype(np.float32)
+    image[1] += 1000
+    values, _ = normalized(image, "CYX", Normalization(method="z-score", per_channel=False))
+    assert np.allclose(values[:, 0], (image - image.mean()) / image.std(), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535), (np.int16, 32767), (np.float32, 1), (bool, 1)]
+)
+def test_the_type_of_the_image_says_what_becomes_one(dtype, largest):
+    image = camera_image(20, 30, dtype=dtype)
+    values, _ = normalized(image, "YX", Normalization(method="dtype"))
+    assert np.allclose(values[0, 0], image.astype(np.float64) / largest, rtol=1e-6)
+
+
+def test_the_type_counts_also_when_the_image_is_rescaled():
+    image = Rescaled(open_image(camera_image(40, 40)), 0.5)
+    assert finish(statistics_events(image, Normalization(method="dtype"))).high[0] == 255
+
+
+def test_fixed_values_normalize_whatever_the_image():
+    image = camera_image(2, 20, 30)
+    values, _ = normalized(image, "CYX", Normalization(method="fixed", low=(100,), high=(120,)))
+    assert np.allclose(values[:, 0], (image - 100.0) / 20)
+    values, _ = normalized(image, "CYX", Normalization(method="fixed", low=(0, 255), high=(255, 0)))
+    assert np.allclose(values[0, 0], image[0] / 255)
+    assert np.allclose(values[1, 0], 1 - image[1] / 255, atol=1e-6)
+
+
+def test_fixed_values_for_another_number_of_channels_are_refused():
+    with pytest.raises(ChannelError, match="normalize 2 channels, and 3 were given"):
+        normalized(camera_image(3, 20, 30), "CYX", Normalization(method="fixed", low=(0, 1), high=(1, 2)))
+
+
+def test_results_are_clipped_where_the_model_says_so():
+    image = camera_image(2, 20, 30)
+    bounds = Normalization(method="fixed", low=(100,), high=(120,), clip_low=(-1, 0), clip_high=(2,))
+    values, _ = normalized(image, "CYX", bounds)
+    assert [(v.min(), v.max()) for v in values] == [(-1, 2), (0, 2)]
+
+
+def test_unknown_pixels_are_what_becomes_zero():
+    image = camera_image(20, 30, dtype=np.float32)
+    image[3, 4] = np.nan
+    policy = Normalization(method="z-score")
+    events = list(statistics_events(open_image(image), policy))
+    assert any("treated as average" in event.text for event in events if isinstance(event, Notice))
+    values, _ = normalized(image, "YX", policy)
+    assert values[0, 0, 3, 4] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": "fixed"}, "as many of each"),
+        ({"low": (0,), "high": (1,)}, "to no other"),
+        ({"method": "fixed", "low": (0, 1), "high": (1,)}, "as many of each"),
+        ({"method": "fixed", "low": (1,), "high": (1,)}, "must differ"),
+        ({"method": "fixed", "low": (0, 1), "high": (1, 2), "clip_low": (0, 1, 2)}, "one value for all"),
+        ({"clip_low": (0,), "clip_high": (1, 0)}, "clip_low must be below"),
+        ({"method": "fixed", "low": (0,), "high": (float("inf"),)}, "finite"),
+        ({"method": "dtype", "stain": "haematoxylin"}, "absorbance"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        Normalization(**settings)

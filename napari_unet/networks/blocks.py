@@ -51,7 +51,8 @@ def make_norm(channels: int, options: BlockOptions) -> nn.Module:
         case "instance":
             return INSTANCE_NORM[options.dims](channels, eps=options.eps, affine=options.affine)
         case "group":
-            groups = options.groups if channels >= options.groups else 1
+            few = channels if options.own_groups else 1
+            groups = options.groups if channels >= options.groups else few
             return nn.GroupNorm(groups, channels, eps=options.eps)
         case "none":
             return nn.Identity()
@@ -168,13 +169,11 @@ class Up(nn.Module):
         self.mode = {"nearest": "nearest", "linear": LINEAR[options.dims]}.get(options.up)
         self.align_corners = options.align_corners if options.up == "linear" else None
         kernel = options.up_kernel
-        self.even = options.up != "transpose" and kernel == 2
+        self.even = not options.transposed and kernel == 2
         # A 1-pixel convolution commutes with interpolation and is cheaper before it.
-        self.conv_first = options.up == "transpose" or (kernel == 1 and options.up_order == "c")
-        if options.up == "transpose":
-            sides = tuple(factor)
-            make = TRANSPOSED[options.dims]
-            self.conv: nn.Module = make(in_channels, out_channels, sides, sides, bias=options.up_bias)
+        self.conv_first = options.transposed or (kernel == 1 and options.up_order == "c")
+        if options.transposed:
+            self.conv: nn.Module = _transposed(in_channels, out_channels, tuple(factor), options)
         elif kernel:
             self.conv = _up_unit(in_channels, out_channels, options)
         else:
@@ -194,6 +193,16 @@ class Up(nn.Module):
         if self.mode is None:
             return x
         return F.interpolate(x, scale_factor=self.factor, mode=self.mode, align_corners=self.align_corners)
+
+
+def _transposed(in_channels: int, out_channels: int, factor: tuple[int, ...], options: UNetOptions) -> nn.Module:
+    """Build the transposed convolution of up-sampling."""
+    # Without output padding a side becomes 2 n - 1, which is resized to the encoder's.
+    more = tuple(0 if options.fit == "resize" else side - 1 for side in factor)
+    kernel, padding, beyond = (factor, 0, 0) if options.up == "transpose" else (3, 1, more)
+    make = TRANSPOSED[options.dims]
+    made: nn.Module = make(in_channels, out_channels, kernel, factor, padding, beyond, bias=options.up_bias)
+    return made
 
 
 def _up_unit(in_channels: int, out_channels: int, options: UNetOptions) -> nn.Module:
@@ -255,7 +264,7 @@ def fit(x: Tensor, features: Tensor, options: UNetOptions) -> tuple[Tensor, Tens
         case "pad":
             return pad_centre(x, features.shape[2:]), features
         case "resize":
-            return resize(x, features.shape[2:], LINEAR[options.dims]), features
+            return resize(x, features.shape[2:], LINEAR[options.dims] if options.resize_linear else "nearest"), features
         case "cut":
             return cut(x, features.shape[2:]), features
         case _:
@@ -280,7 +289,7 @@ def pad_centre(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def resize(x: Tensor, size: Sequence[int], mode: str) -> Tensor:
     """Interpolate (N, C, *other) to a size; nothing changes where it is that size already."""
-    return F.interpolate(x, size=list(size), mode=mode, align_corners=False)
+    return F.interpolate(x, size=list(size), mode=mode, align_corners=None if mode == "nearest" else False)
 
 
 def depth_to_space(x: Tensor, scale: int) -> Tensor:

@@ -83,6 +83,8 @@ class BlockOptions(NetworkOptions):
         With "instance" and "group" a network sees its whole input at once, so that tiles cannot be exact.
     groups : int
         Of "group"; one group where there are fewer channels than groups.
+    own_groups : bool
+        Where there are fewer channels than groups, each is a group of its own instead.
     affine : bool
         Whether "instance" has weights.
     eps : float
@@ -99,6 +101,7 @@ class BlockOptions(NetworkOptions):
     bias: bool | None = None
     norm: Norm = "batch"
     groups: int = Field(default=8, ge=1)
+    own_groups: bool = False
     affine: bool = True
     eps: float = Field(default=1e-5, gt=0)
     activation: Activation = "relu"

@@ -43,8 +43,9 @@ class UNetOptions(BlockOptions):
         Whether an activation follows "conv" and "conv3".
     pool_ceil : bool
         Whether pooling an odd side keeps the last pixel.
-    up : "transpose" | "nearest" | "linear"
-        Transposed convolution, or interpolation followed by a convolution.
+    up : "transpose" | "transpose3" | "nearest" | "linear"
+        Transposed convolution, its kernel as large as the factor or 3; or interpolation followed by
+        a convolution.
     up_kernel : 0 | 1 | 2 | 3
         Kernel of that convolution; 0 means none. (A kernel of 2 sees one pixel to the right and below.)
     up_order : str
@@ -60,7 +61,8 @@ class UNetOptions(BlockOptions):
         What comes first in "concat".
     fit : "multiple" | "crop" | "pad" | "resize" | "cut"
         What makes sizes meet: the image is padded to a multiple of the stride; the encoder's features
-        are cropped around their centre; the decoder's are padded with zeros, resized, or cut at the far end.
+        are cropped around their centre; the decoder's are padded with zeros, resized (to the nearest
+        neighbour where `up` is "nearest" or "transpose3", linearly elsewhere), or cut at the far end.
     dropout : float
         Probability, after each level of the decoder and at the bottom.
     head_kernel : 1 | 3
@@ -82,7 +84,7 @@ class UNetOptions(BlockOptions):
     down: Literal["max", "average", "conv", "conv3", "strided"] = "max"
     down_activation: bool = False
     pool_ceil: bool = False
-    up: Literal["transpose", "nearest", "linear"] = "transpose"
+    up: Literal["transpose", "transpose3", "nearest", "linear"] = "transpose"
     up_kernel: Literal[0, 1, 2, 3] = 1
     up_order: str = "c"
     up_bias: bool = True
@@ -133,9 +135,19 @@ class UNetOptions(BlockOptions):
         """Channels after each convolution of each level of the decoder, from the top."""
         return self.decoder or tuple((level[-1],) * self.convs for level in self.encoder_widths[:-1])
 
+    @property
+    def transposed(self) -> bool:
+        """Whether up-sampling is a transposed convolution."""
+        return self.up in {"transpose", "transpose3"}
+
+    @property
+    def resize_linear(self) -> bool:
+        """Whether the decoder is resized by linear interpolation, if at all."""
+        return self.up in {"transpose", "linear"}
+
     def up_channels(self, level: int, below: int) -> int:
         """Channels after the up-sampling to a level, `below` being those before it."""
-        if self.up != "transpose" and self.up_kernel == 0:
+        if not self.transposed and self.up_kernel == 0:
             return below
         given = self.up_widths[level] if self.up_widths else 0
         return given or self.encoder_widths[level][-1]
@@ -256,6 +268,7 @@ class UNetOptions(BlockOptions):
         }
         up = {
             "transpose": "transposed convolution",
+            "transpose3": "3-pixel transposed convolution",
             "nearest": "nearest-neighbour interpolation",
             "linear": "linear interpolation",
         }

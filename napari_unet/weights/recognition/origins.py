@@ -7,7 +7,7 @@ from importlib import import_module
 from napari_unet.weights.recognition.recognised import Origin
 
 # Each of these modules has a tuple ORIGINS.
-MODULES = ("plain_unets",)
+MODULES = ("plain_unets", "keras_unets", "slim_unet")
 
 
 def origins() -> tuple[Origin, ...]:

@@ -50,10 +50,10 @@ def read_header(path: Path) -> dict[str, Any]:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
                 _refuse(path)
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
     except OSError as error:
         raise ModelError(f'The model file "{path}" cannot be read: {error.strerror}.') from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no text, no JSON, or a name given twice
         _refuse(path)
     if not isinstance(header, dict):
         _refuse(path)
@@ -64,6 +64,13 @@ def read_header(path: Path) -> dict[str, Any]:
             "part. Copy it again."
         )
     return header
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
 
 
 def _tensor_bytes(path: Path, header: Mapping[str, Any]) -> int:
@@ -78,14 +85,14 @@ def _tensor_bytes(path: Path, header: Mapping[str, Any]) -> int:
 
 def _refuse(path: Path) -> NoReturn:
     raise ModelError(
-        f'"{path.name}" is not a model file: expected a {SUFFIX} file that this program wrote. '
-        "Choose another file; checkpoints of other programs cannot be opened yet."
+        f'"{path.name}" is not a model file: expected a whole and undamaged {SUFFIX} file. Copy it again, or choose '
+        "another file."
     )
 
 
 def _parse_spec(path: Path, header: Mapping[str, Any]) -> ModelSpec:
-    metadata = header.get("__metadata__") or {}
-    if "napari_unet" not in metadata:
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or "napari_unet" not in metadata:
         raise ModelError(
             f'"{path.name}" holds weights, but not what network they belong to: expected a {SUFFIX} file that this '
             "program wrote. Checkpoints of other programs cannot be opened yet."

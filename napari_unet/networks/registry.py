@@ -55,6 +55,19 @@ def resolve_options(spec: NetworkSpec) -> NetworkOptions:
         raise ModelError(f'The options of "{spec.variant}" do not fit: {faults}.') from error
 
 
+def without_defaults(spec: NetworkSpec) -> NetworkSpec:
+    """Leave out the options that the variant has anyway.
+
+    Raises
+    ------
+    ModelError
+        If they do not fit.
+    """
+    resolved, plain = resolve_options(spec), resolve_options(NetworkSpec(variant=spec.variant))
+    options = {name: value for name, value in spec.options.items() if getattr(resolved, name) != getattr(plain, name)}
+    return spec.model_copy(update={"options": options})
+
+
 def _fault(location: tuple[int | str, ...], message: str) -> str:
     name = ".".join(str(part) for part in location)
     return f"{name}: {message}" if name else message

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from napari_unet.errors import ModelError
+from napari_unet.imaging.config import Normalization
 from napari_unet.networks.adapting import Stem, with_channels
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, changed_spec
@@ -59,33 +60,52 @@ def class_names(outputs: int, activation: str) -> tuple[str, ...]:
 
 
 def _with_channels(model: Model, answers: Mapping[str, Any]) -> Model:
-    classes = tuple(answers["classes"]) if "classes" in answers else model.spec.classes
+    classes, in_channels, stem = _wanted(model, answers)
     spec = model.spec.network
-    in_channels = int(answers.get("in_channels", spec.in_channels))
-    stem: Stem = answers.get("stem", "new")
-    if stem not in get_args(Stem):
-        raise ModelError(f"stem={stem!r} was given. Choose one of: {', '.join(get_args(Stem))}.")
     if (len(classes), in_channels) == (spec.out_channels, spec.in_channels):
-        return model if classes == model.spec.classes else model.with_spec(classes=classes)
-    if len(classes) < 2:
-        raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
-    if in_channels < 1:
-        raise ModelError(f"in_channels={in_channels} was given. Choose at least 1.")
+        return model if classes == model.spec.classes else _with_names(model, classes)
     described = spec.model_copy(update={"in_channels": in_channels, "out_channels": len(classes)})
     network, made = with_channels(model.network, spec, described, stem)
     changes: dict[str, Any] = {"network": described, "classes": classes}
     if len(classes) != spec.out_channels:
-        instances = classes == INSTANCE_CLASSES
-        changes |= {"meaning": "instances" if instances else "semantic", "activation": "softmax"}
+        activation = answers.get("activation", "softmax")
+        changes |= {"meaning": _meaning(classes, activation), "activation": activation}
+        model = model.with_report(activation=f"{activation}, as the head was made anew")
     if in_channels != spec.in_channels:
         changes["channel_names"] = ()
-    return Model(network, changed_spec(model.spec, **changes), model.report).with_report(
-        made=made, notes=(*_notes(model), *_said(spec.in_channels, in_channels, stem, made))
+        if len(model.spec.normalization.low) > 1:  # bounds of channels that are no longer there
+            changes["normalization"] = Normalization()
+    before = model.report
+    return Model(network, changed_spec(model.spec, **changes), before).with_report(
+        made=(*(name for name in (before.made if before else ()) if name not in made), *made),
+        notes=(*(before.notes if before else ()), *_said(spec.in_channels, in_channels, stem, made)),
     )
 
 
-def _notes(model: Model) -> tuple[str, ...]:
-    return model.report.notes if model.report else ()
+def _wanted(model: Model, answers: Mapping[str, Any]) -> tuple[tuple[str, ...], int, Stem]:
+    """Classes, input channels and stem that are asked for, or what the model has."""
+    spec = model.spec
+    classes = answers.get("classes", spec.classes)
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise ModelError(f'classes={classes!r} was given. Give a sequence of names, such as ("background", "cell").')
+    alone = answers.get("activation") == "sigmoid" or len(classes) == len(spec.classes)
+    if len(classes) < (1 if alone else 2):
+        raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
+    in_channels = answers.get("in_channels", spec.network.in_channels)
+    if not isinstance(in_channels, int) or in_channels < 1:
+        raise ModelError(f"in_channels={in_channels!r} was given. Choose a whole number of at least 1.")
+    stem = answers.get("stem", "new")
+    if stem not in get_args(Stem):
+        raise ModelError(f"stem={stem!r} was given. Choose one of: {', '.join(get_args(Stem))}.")
+    return tuple(classes), in_channels, stem
+
+
+def _with_names(model: Model, classes: tuple[str, ...]) -> Model:
+    return model.with_spec(classes=classes, meaning=_meaning(classes, model.activation))
+
+
+def _meaning(classes: tuple[str, ...], activation: str) -> str:
+    return "instances" if classes == INSTANCE_CLASSES and activation != "sigmoid" else "semantic"
 
 
 def _said(before: int, after: int, stem: Stem, made: tuple[str, ...]) -> tuple[str, ...]:

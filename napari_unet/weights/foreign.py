@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_unet.errors import ModelError, UnansweredError
+from napari_unet.errors import AlmostKnownError, ModelError, UnansweredError
 from napari_unet.networks.registry import build, resolve_options
-from napari_unet.networks.variants import VARIANTS
 from napari_unet.weights.changing import GENERAL, change_model, class_names
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
 from napari_unet.weights.formats.identify import Kind
 from napari_unet.weights.formats.opening import open_checkpoint
-from napari_unet.weights.matching import Match, as_take, find_match
+from napari_unet.weights.matching import Match, find_match
 from napari_unet.weights.model import Model
 from napari_unet.weights.recognition.recognised import Question
 from napari_unet.weights.report import LoadReport
@@ -42,44 +41,83 @@ def load_foreign(path: Path, kind: Kind, answers: Mapping[str, Any]) -> Model:
 
 def from_checkpoint(checkpoint: Checkpoint, answers: Mapping[str, Any]) -> Model:
     """Recognise the network of a checkpoint and make the model."""
-    state = _choose_state(checkpoint, bool(answers.get("averaged")))
-    match = find_match(checkpoint, state, answers)
+    state, match = _best_match(checkpoint, answers)
+    _check_keywords(checkpoint, match, answers)
     _check_questions(checkpoint, match.recognised.questions)
     if match.faults and not answers.get("partial"):
-        raise ModelError(
+        raise AlmostKnownError(
             f'"{checkpoint.path.name}" is almost a {match.origin.name}, but not quite ({match.describe_faults()}). '
             "Pass partial=True to load what fits; the rest gets random weights."
         )
     own = {keyword: value for keyword, value in answers.items() if keyword in GENERAL}
-    return change_model(_make(checkpoint, match, answers), own)
+    return change_model(_make(checkpoint, state, match), own)
 
 
-def _choose_state(checkpoint: Checkpoint, averaged: bool) -> State:
+def _best_match(checkpoint: Checkpoint, answers: Mapping[str, Any]) -> tuple[State, Match]:
+    """Match the sets of weights, the likeliest first, until one fits entirely; otherwise the nearest."""
+    almost: list[tuple[State, Match]] = []
+    errors: list[ModelError] = []
+    for state in _wanted_states(checkpoint, bool(answers.get("averaged"))):
+        try:
+            match = find_match(checkpoint, state, answers)
+        except UnansweredError:
+            raise
+        except ModelError as error:
+            errors.append(error)
+            continue
+        if not match.faults:
+            return state, match
+        almost.append((state, match))
+    if not almost:
+        raise errors[0]
+    return min(almost, key=lambda pair: pair[1].faults)
+
+
+def _wanted_states(checkpoint: Checkpoint, averaged: bool) -> list[State]:
     wanted = [state for state in checkpoint.states if state.averaged == averaged]
     if averaged and not wanted:
         raise ModelError(f'"{checkpoint.path.name}" holds no averaged weights. Leave averaged=True out.')
-    return (wanted or list(checkpoint.states))[0]
+    states = wanted or list(checkpoint.states)
+    if not states:
+        raise ModelError(f'"{checkpoint.path.name}" ({checkpoint.format}) holds no weights. Choose another file.')
+    return states
+
+
+def _check_keywords(checkpoint: Checkpoint, match: Match, answers: Mapping[str, Any]) -> None:
+    questions = match.recognised.questions
+    known = {*GENERAL, *CHOICES, *(question.keyword for question in questions)}
+    unknown = [keyword for keyword in answers if keyword not in known]
+    if unknown:
+        own = [f"{question.keyword} ({', '.join(map(repr, question.values))})" for question in questions]
+        raise ModelError(
+            f'{", ".join(unknown)}: "{checkpoint.path.name}" ({match.origin.name}) leaves nothing of that kind open. '
+            f"Possible: {', '.join((*own, *GENERAL, *CHOICES))}."
+        )
 
 
 def _check_questions(checkpoint: Checkpoint, questions: tuple[Question, ...]) -> None:
-    if not questions:
+    unanswered = tuple(question for question in questions if question.state == "open")
+    if not unanswered:
         return
     asked = " ".join(
         f"{question.sentence} Pass {question.keyword}= one of {', '.join(map(repr, question.values))}."
-        for question in questions
+        for question in unanswered
     )
-    raise UnansweredError(f'"{checkpoint.path.name}" does not say everything. {asked}', questions)
+    raise UnansweredError(f'"{checkpoint.path.name}" does not say everything. {asked}', unanswered)
 
 
-def _make(checkpoint: Checkpoint, match: Match, answers: Mapping[str, Any]) -> Model:
-    network = build(match.recognised.network)
-    state, used, missing = fill(network.state_dict(), match)
-    network.load_state_dict(state)
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+def _make(checkpoint: Checkpoint, state: State, match: Match) -> Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build(match.recognised.network)
+    filled, used, random = fill(network.state_dict(), match)
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in filled.values()):
         raise ModelError(
             f'The weights in "{checkpoint.path.name}" contain values that are no numbers. Choose another model.'
         )
-    return Model(network.eval(), _describe(checkpoint, match), _report(checkpoint, match, answers, (used, missing)))
+    network.load_state_dict(filled)
+    notes = _notes(checkpoint, state, match)
+    return Model(network.eval(), _describe(checkpoint, match), _report(checkpoint, match, notes, (used, random)))
 
 
 def fill(state: Mapping[str, Tensor], match: Match) -> tuple[dict[str, Tensor], int, tuple[str, ...]]:
@@ -95,8 +133,8 @@ def fill(state: Mapping[str, Tensor], match: Match) -> tuple[dict[str, Tensor], 
     """
     filled, used, random = dict(state), 0, []
     for name, tensor in state.items():
-        source = match.recognised.sources.get(name)
-        taken = None if source is None else as_take(source)(match.tensors)
+        source = match.source(name)
+        taken = None if source is None else source(match.tensors)
         if taken is not None and taken.shape == tensor.shape:
             filled[name] = taken.to(tensor.dtype).contiguous()
             used += 1
@@ -120,13 +158,23 @@ def _describe(checkpoint: Checkpoint, match: Match) -> ModelSpec:
     )
 
 
+def _notes(checkpoint: Checkpoint, state: State, match: Match) -> tuple[str, ...]:
+    notes = [*checkpoint.notes, *match.recognised.notes]
+    for question in match.recognised.questions:
+        if question.state == "settled":
+            keyword, value = question.keyword, question.value
+            notes.append(f"{keyword}={value!r}, as in the author's code; pass {keyword}= for something else.")
+    if state.where and len(checkpoint.states) > 1:
+        notes.append(f'The weights are those that the file keeps under "{state.where}".')
+    if not state.averaged and any(other.averaged for other in checkpoint.states):
+        notes.append("The file also holds averaged weights; pass averaged=True for those.")
+    return tuple(notes)
+
+
 def _report(
-    checkpoint: Checkpoint, match: Match, answers: Mapping[str, Any], tensors: tuple[int, tuple[str, ...]]
+    checkpoint: Checkpoint, match: Match, notes: tuple[str, ...], tensors: tuple[int, tuple[str, ...]]
 ) -> LoadReport:
     recognised = match.recognised
-    notes = [*checkpoint.notes, *recognised.notes]
-    if any(state.averaged for state in checkpoint.states) and not answers.get("averaged"):
-        notes.append("The file also holds averaged weights; pass averaged=True for those.")
     return LoadReport(
         file=checkpoint.path.name,
         format=checkpoint.format,
@@ -134,21 +182,19 @@ def _report(
         url=match.origin.url,
         why=recognised.why,
         network=_in_words(match),
-        activation=f"{recognised.activation}, as in the author's code",
-        answers={keyword: value for keyword, value in answers.items() if keyword not in (*GENERAL, *CHOICES)},
+        activation=f"{recognised.activation}, {recognised.because}",
+        answers={question.keyword: question.value for question in recognised.questions if question.state == "answered"},
         used=tensors[0],
         missing=match.missing,
         left_over=match.left_over,
         misfit=match.misfit,
         unused=match.unused,
         made=tensors[1],
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
 def _in_words(match: Match) -> str:
     network = match.recognised.network
-    options = ", ".join(f"{name} {value}" for name, value in network.options.items())
-    return f"{VARIANTS[network.variant].description}; {network.in_channels} channels in, {network.out_channels} out" + (
-        f"; {options}" if options else ""
-    )
+    options = "".join(f", {name} {value}" for name, value in network.options.items())
+    return f"{network.variant}, {network.in_channels} channels in, {network.out_channels} out{options}"

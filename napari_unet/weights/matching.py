@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.errors import ModelError
+from napari_unet.errors import ModelError, UnansweredError
 from napari_unet.networks.adapting import shapes_of
+from napari_unet.networks.registry import without_defaults
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
 from napari_unet.weights.formats.unwrapping import strip_candidates
 from napari_unet.weights.recognition.origins import origins
-from napari_unet.weights.recognition.recognised import Mismatch, Origin, Reading, Recognised, Shapes, Take
+from napari_unet.weights.recognition.recognised import Mismatch, Origin, Question, Reading, Recognised, Shapes, Take
 from napari_unet.weights.report import some
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Match:
     tensors : dict of torch.Tensor
         Those of the file, prefixes removed.
     missing, left_over, misfit : tuple of str
-        Our tensors without a source, theirs without a use, and those of other shapes.
+        Tensors that the file lacks, by its own names as far as they are known; those without a use; and
+        those of other shapes.
     unused : int
         Theirs that only training needs.
     """
@@ -50,6 +52,12 @@ class Match:
         """How many tensors have no place."""
         return len(self.missing) + len(self.left_over) + len(self.misfit)
 
+    def source(self, name: str) -> Take | None:
+        """Where one of our tensors comes from; None where the file does not have it."""
+        source = self.recognised.sources.get(name)
+        take = None if source is None else as_take(source)
+        return take if take is not None and take.name in self.tensors else None
+
     def describe_faults(self) -> str:
         """Say what differs, in words."""
         parts = {"missing": self.missing, "left over": self.left_over, "of another shape": self.misfit}
@@ -66,6 +74,7 @@ def find_match(checkpoint: Checkpoint, state: State, answers: Mapping[str, Any])
     ModelError
         If no family knows such names, or several networks fit.
     """
+    _check_family(answers.get("family"))
     nearest = _Nearest()
     for tensors in strip_candidates(state.tensors):
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -73,9 +82,10 @@ def find_match(checkpoint: Checkpoint, state: State, answers: Mapping[str, Any])
         matches = list(_matches(reading, nearest))
         whole = [match for match in matches if not match.faults]
         if len(whole) > 1:
-            names = ", ".join(match.origin.name for match in whole)
-            raise ModelError(
-                f'"{checkpoint.path.name}" fits several networks: {names}. Pass family= with one of these names.'
+            names = {match.origin.name: match.origin.url for match in whole}
+            raise UnansweredError(
+                f'"{checkpoint.path.name}" fits several networks. Pass family= one of {", ".join(map(repr, names))}.',
+                [Question("family", names, "Whose code made this file? Several networks have the same tensors.")],
             )
         if whole:
             return whole[0]
@@ -83,6 +93,12 @@ def find_match(checkpoint: Checkpoint, state: State, answers: Mapping[str, Any])
     if not nearest.matches:
         raise ModelError(_unknown(checkpoint, state, nearest))
     return min(nearest.matches, key=lambda match: match.faults)
+
+
+def _check_family(wanted: str | None) -> None:
+    names = [origin.name for origin in origins()]
+    if wanted is not None and wanted not in names:
+        raise ModelError(f"There is no family {wanted!r}. Choose one of: {', '.join(names)}.")
 
 
 @dataclass(slots=True)
@@ -122,24 +138,42 @@ def compare(origin: Origin, recognised: Recognised, tensors: Mapping[str, Tensor
         If such a network cannot be built.
     """
     try:
+        recognised = replace(recognised, network=without_defaults(recognised.network))
         wanted = shapes_of(recognised.network)
     except ModelError as error:
         raise Mismatch(str(error)) from error
     sources = {name: as_take(source) for name, source in recognised.sources.items()}
-    taken = {source.name for source in sources.values()}
-    missing = tuple(name for name in wanted if name not in sources and not name.endswith(COUNTERS))
+    taken = {source.name for name, source in sources.items() if name in wanted}
+    missing = tuple(
+        _their_name(name, sources)
+        for name in wanted
+        if not name.endswith(COUNTERS) and (name not in sources or sources[name].name not in tensors)
+    )
     left = [name for name in tensors if name not in taken and not name.endswith(COUNTERS)]
-    unused = [name for name in left if any(fnmatch(name, pattern) for pattern in recognised.unused)]
+    unused = [name for name in left if any(fnmatchcase(name, pattern) for pattern in recognised.unused)]
     left_over = tuple(name for name in left if name not in set(unused))
-    superfluous = tuple(take.name for name, take in sources.items() if name not in wanted)
     misfit = tuple(_misfits(wanted, sources, tensors))
-    return Match(origin, recognised, tensors, missing, left_over + superfluous, misfit, len(unused))
+    return Match(origin, recognised, tensors, missing, left_over, misfit, len(unused))
+
+
+def _their_name(name: str, sources: Mapping[str, Take]) -> str:
+    """Name a missing tensor as the file would: like another one of the same module."""
+    if name in sources:
+        return sources[name].name
+    module, _, leaf = name.rpartition(".")
+    weight = sources.get(f"{module}.weight")
+    return f"{weight.name.rpartition('.')[0]}.{leaf}" if weight and weight.name.endswith(".weight") else name
 
 
 def _misfits(wanted: Shapes, sources: Mapping[str, Take], tensors: Mapping[str, Tensor]) -> Iterator[str]:
     for name, take in sources.items():
-        found = tuple(take(tensors).shape)
-        if name in wanted and found != wanted[name]:
+        if name not in wanted or take.name not in tensors:
+            continue
+        try:
+            found = tuple(take(tensors).shape)
+        except (RuntimeError, IndexError, ValueError):  # it has not as many axes as a conversion expects
+            found = tuple(tensors[take.name].shape)
+        if found != wanted[name]:
             yield f"{take.name} {found} instead of {wanted[name]}"
 
 

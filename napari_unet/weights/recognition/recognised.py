@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,11 +35,17 @@ class Question:
         Each possible value with a description in a few words.
     sentence : str
         What is asked, for people.
+    state : "open" | "settled" | "answered"
+        Whether somebody has to answer it, the family's own code does, or somebody has.
+    value : object
+        The answer, unless it is open.
     """
 
     keyword: str
     values: Mapping[Any, str]
     sentence: str
+    state: Literal["open", "settled", "answered"] = "open"
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +119,29 @@ class Reading:
 
     def out(self, module: str) -> int:
         """Output channels of a convolution."""
-        return self.shape(f"{module}.weight")[0]
+        return self._kernel(module)[0]
 
     def into(self, module: str) -> int:
         """Input channels of a convolution."""
-        return self.shape(f"{module}.weight")[1]
+        return self._kernel(module)[1]
+
+    def dims(self, module: str) -> int:
+        """Spatial dimensions of a convolution."""
+        return len(self._kernel(module)) - 2
+
+    def _kernel(self, module: str) -> tuple[int, ...]:
+        """Shape of the kernel (out, in, *sides) of a convolution; of a transposed one (in, out, *sides)."""
+        shape = self.shape(f"{module}.weight")
+        if len(shape) < 3:
+            message = f'"{module}.weight" {shape} is no kernel of a convolution'
+            raise Mismatch(message)
+        return shape
+
+    def highest(self, pattern: str) -> int:
+        """Return the highest number in names that begin with a pattern such as "down{}."; 0 if there is none."""
+        before, after = (re.escape(part) for part in pattern.split("{}"))
+        numbered = (re.match(rf"{before}(\d+){after}", name) for name in self.shapes)
+        return max((int(found[1]) for found in numbered if found), default=0)
 
     def count(self, pattern: str, first: int = 0) -> int:
         """How many of pattern.format(first), pattern.format(first + 1), ... are there, without a gap."""
@@ -143,8 +167,11 @@ class Recognised:
         What the author's code applies to the logits.
     normalization : Normalization
         What the author's code does to the image.
+    because : str
+        Why that activation.
     questions : tuple of Question
-        Those that have no answer yet; `network` then is the first possibility.
+        All that the tensors leave open, answered or not; where one has no answer, `network` is the
+        first possibility.
     unused : tuple of str
         Patterns of tensors in the file that prediction does not need.
     notes : tuple of str
@@ -155,6 +182,7 @@ class Recognised:
     network: NetworkSpec
     sources: Mapping[str, str | Take]
     activation: Literal["none", "sigmoid", "softmax"]
+    because: str = "as in the author's code"
     normalization: Normalization = field(default_factory=Normalization)
     questions: tuple[Question, ...] = ()
     unused: tuple[str, ...] = ()
@@ -199,33 +227,44 @@ def pair(shapes: Shapes, modules: Iterable[tuple[str, str]]) -> dict[str, str | 
     """Name the tensors of modules: from (our module, theirs) to {our tensor: theirs}.
 
     A module is a convolution or normalization; whichever of weight, bias and running statistics
-    the file has are paired.
+    the file has are paired. Weights always are, so that one that is missing can be named.
     """
     return {
         f"{ours}.{leaf}": f"{theirs}.{leaf}"
         for ours, theirs in modules
         for leaf in LEAVES
-        if f"{theirs}.{leaf}" in shapes
+        if f"{theirs}.{leaf}" in shapes or leaf == "weight"
     }
 
 
-def answer(reading: Reading, question: Question) -> tuple[Any, tuple[Question, ...]]:
-    """Return the answer to a question and nothing to ask, or its first value and the question.
+_NOTHING = object()
+
+
+def answer(reading: Reading, question: Question, settled: Any = _NOTHING) -> tuple[Any, tuple[Question, ...]]:  # noqa: ANN401
+    """Return the answer to a question, and the question with what became of it.
+
+    Without an answer it is `settled`, what the family's own code says; without that it stays open, and
+    its first value is returned.
 
     Raises
     ------
     ModelError
         If the answer is none of the values.
     """
-    if question.keyword not in reading.answers:
-        return next(iter(question.values)), (question,)
-    given = reading.answers[question.keyword]
-    if given not in question.values:
-        options = ", ".join(repr(value) for value in question.values)
-        raise ModelError(f"{question.keyword}={given!r} was given. Choose one of: {options}.")
-    return given, ()
+    if question.keyword in reading.answers:
+        given = reading.answers[question.keyword]
+        if given not in list(question.values):
+            options = ", ".join(repr(value) for value in question.values)
+            raise ModelError(f"{question.keyword}={given!r} was given. Choose one of: {options}.")
+        return given, (replace(question, state="answered", value=given),)
+    if settled is not _NOTHING:
+        return settled, (replace(question, state="settled", value=settled),)
+    return next(iter(question.values)), (question,)
 
 
 def probability_of(outputs: int) -> Literal["sigmoid", "softmax"]:
-    """Return the usual activation where the author's code leaves it to the loss."""
+    """Return the usual activation where the author's code leaves it to the loss; say so with `BY_LOSS`."""
     return "sigmoid" if outputs == 1 else "softmax"
+
+
+BY_LOSS = "the usual one: the author's code leaves it to the loss"

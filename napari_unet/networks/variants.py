@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from napari_unet.networks.options.attention import AttentionOptions
 from napari_unet.networks.options.base import NetworkOptions
 from napari_unet.networks.options.nested import NestedOptions
+from napari_unet.networks.options.recurrent import RecurrentOptions
 from napari_unet.networks.options.unet import UNetOptions
 
 
@@ -55,10 +57,14 @@ class Variant:
 RONNEBERGER = "Ronneberger, Fischer and Brox (2015), https://doi.org/10.1007/978-3-319-24574-4_28"
 CICEK = "Çiçek et al. (2016), https://doi.org/10.1007/978-3-319-46723-8_49"
 ZHOU = "Zhou et al. (2018), https://doi.org/10.1007/978-3-030-00889-5_1"
+OKTAY = "Oktay et al. (2018), https://arxiv.org/abs/1804.03999"
+ALOM = "Alom et al. (2018), https://arxiv.org/abs/1802.06955"
 
 FAMILIES: dict[str, Family] = {
     "unet": Family(UNetOptions, "napari_unet.networks.unet:UNet"),
     "nested": Family(NestedOptions, "napari_unet.networks.nested:NestedUNet"),
+    "attention": Family(AttentionOptions, "napari_unet.networks.attention:AttentionUNet"),
+    "recurrent": Family(RecurrentOptions, "napari_unet.networks.recurrent:RecurrentUNet"),
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -149,5 +155,16 @@ VARIANTS: dict[str, Variant] = {
         "nested",
         {"deep_supervision": True},
         ZHOU,
+    ),
+    "attention-unet": Variant(
+        "Attention U-Net: the decoder gates the skips, 64 to 1024 channels", "attention", source=OKTAY
+    ),
+    "r2-unet": Variant(
+        "R2 U-Net: recurrent residual blocks whose weights serve at every turn, 64 to 1024 channels",
+        "recurrent",
+        source=ALOM,
+    ),
+    "attention-r2-unet": Variant(
+        "R2 U-Net with attention gates on its skips", "recurrent", {"attention": True}, f"{ALOM}; {OKTAY}"
     ),
 }  # fmt: skip

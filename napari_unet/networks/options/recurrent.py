@@ -1,0 +1,34 @@
+"""Options of the recurrent residual family."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from napari_unet.networks.options.attention import level_outline
+from napari_unet.networks.options.levels import BlockLevelOptions
+from napari_unet.networks.outline import Outline
+
+
+class RecurrentOptions(BlockLevelOptions):
+    """Options of the recurrent residual family, beyond those of its levels and blocks.
+
+    Attributes
+    ----------
+    convs : int
+        Recurrent units a level.
+    recurrences : int
+        How often the output of a unit is added to its input and sent through it again.
+    attention : bool
+        Whether the skips pass attention gates.
+    """
+
+    bias: bool | None = True
+    width: int = Field(default=64, ge=1)
+    convs: int = Field(default=2, ge=1, le=6)
+    recurrences: int = Field(default=2, ge=1, le=8)
+    attention: bool = False
+
+    def outline(self, in_channels: int, out_channels: int) -> Outline:
+        """Return what the picture of the network shows."""
+        turns = self.convs * (1 + self.recurrences)
+        return level_outline((in_channels, out_channels), self.level_widths, turns, gated=self.attention)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_unet.gui.choosing import Choosing
 from napari_unet.gui.correcting import Correcting
+from napari_unet.gui.costing import Costing
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.exporting import Exporting
 from napari_unet.gui.finetuning import FineTuning
@@ -42,6 +43,7 @@ class Controller:
         self.correcting = Correcting(desk)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting)
         self.exporting = Exporting(desk)
+        self.costing = Costing(desk)
         self.modelling.list_models()
         desk.attempt(desk.runner.start_process)
         warm_up()
@@ -52,6 +54,7 @@ class Controller:
 
     def close(self) -> None:
         """End all work and the background process; remove the scratch files."""
+        self.costing.close()
         self.correcting.close()
         self._desk.close()
 

@@ -44,6 +44,11 @@ class Desk:
         self._waiting: list[Callable[[], None]] = []
 
     @property
+    def open(self) -> bool:
+        """Whether the viewer still lives."""
+        return self._viewer() is not None
+
+    @property
     def viewer(self) -> ViewerModel:
         """The viewer, as long as it lives."""
         viewer = self._viewer()

@@ -12,9 +12,11 @@ from typing import Any, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_unet.jobs.requests import Device, FinetuneResult
+from napari_unet.inference.config import Cost
+from napari_unet.jobs.requests import Answers, Asked, Device, FinetuneResult, ModelRef
 from napari_unet.networks.spec import Config
 from napari_unet.objects.config import ObjectOptions
+from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import INSTANCE_CLASSES, Meaning, ModelSpec
 
 AUTOMATIC = Device(name="auto", title="Automatic")
@@ -29,6 +31,9 @@ class Activity(StrEnum):
     FINDING_OBJECTS = "Finding objects"
     FINE_TUNING = "Fine-tuning"
     EXPORTING = "Exporting"
+    OPENING = "Opening"
+    COMPARING = "Trying each answer"
+    DOWNLOADING = "Downloading"
     CANCELLING = "Cancelling"
 
 
@@ -47,6 +52,14 @@ class ModelChoice(Config):
         What that architecture is.
     spec : ModelSpec
         What it expects and gives.
+    answers : dict
+        Keywords of `load_model` that the file needs each time.
+    origin : str
+        The file of another program that it was made of, if any.
+    report : LoadReport, optional
+        What opening that file found out.
+    can_train : bool
+        False if the network can only predict.
     """
 
     title: str
@@ -54,11 +67,82 @@ class ModelChoice(Config):
     variant: str = ""
     description: str = ""
     spec: ModelSpec
+    answers: Answers = Field(default_factory=dict)
+    origin: str = ""
+    report: LoadReport | None = None
+    can_train: bool = True
 
     @property
     def trained(self) -> bool:
         """Whether there are weights."""
         return self.source is not None
+
+    @property
+    def ref(self) -> ModelRef:
+        """What the background process is told."""
+        return ModelRef(source=self.source, answers=self.answers, untrained=None if self.trained else self.spec)
+
+    def same_as(self, other: ModelChoice | None) -> bool:
+        """Whether it stands for the same entry in the list."""
+        if other is None:
+            return False
+        return (self.title, self.source, self.variant) == (other.title, other.source, other.variant)
+
+
+class Listed(Config):
+    """An entry in the list of models: a model that can be chosen, or a file that has to be opened first."""
+
+    title: str
+    tip: str = ""
+    choice: ModelChoice | None = None
+    path: str = ""
+
+
+class Shelf(Config):
+    """A group in the list of models; `folded` until the user looks for it."""
+
+    title: str
+    items: tuple[Listed, ...]
+    tip: str = ""
+    folded: bool = False
+
+
+class Opening(Config):
+    """A weights file that could not be opened just so: it leaves a question open, or is refused.
+
+    Attributes
+    ----------
+    path : str
+    given : dict
+        Answers so far.
+    question : Asked, optional
+        What has to be answered.
+    pictures : tuple of str
+        Of each answer on the current image (empty where there is none), and of the image; empty as long as
+        they are not drawn.
+    failures : tuple of str
+        For each answer, why it has no picture.
+    difference : float, optional
+        Largest difference between the probabilities of any two answers.
+    refusal : str
+        Why it cannot be opened.
+    almost : bool
+        Whether what fits could be opened all the same.
+    """
+
+    path: str
+    given: Answers = Field(default_factory=dict)
+    question: Asked | None = None
+    pictures: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    difference: float | None = None
+    refusal: str = ""
+    almost: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 class NewModel(Config):
@@ -142,6 +226,12 @@ class ViewerState(BaseModel):
     ----------
     models, model : tuple of ModelChoice, ModelChoice or None
         Those that can be chosen, and the one that is.
+    shelves : tuple of Shelf
+        The same and files that can be opened, in the groups of the list.
+    opening : Opening, optional
+        A weights file that waits for an answer, or was refused.
+    cost : Cost, optional
+        What the model costs on the image; None until it is measured.
     images, labels : tuple of LayerChoice
         Layers that can be segmented, and that can be exported.
     image : str, optional
@@ -173,7 +263,10 @@ class ViewerState(BaseModel):
 
     models: tuple[ModelChoice, ...] = ()
     model: ModelChoice | None = None
+    shelves: tuple[Shelf, ...] = ()
+    opening: Opening | None = None
     new_model: NewModel = NewModel()
+    cost: Cost | None = None
     images: tuple[LayerChoice, ...] = ()
     labels: tuple[LayerChoice, ...] = ()
     image: str | None = None

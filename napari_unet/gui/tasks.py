@@ -102,6 +102,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
         self._thread: _Thread | None = None
         self._remote: Remote | None = None
         self._job: int | None = None
+        self._question: tuple[int, Callable[[Any], None]] | None = None
         self._cancelled = False
         self._ready = False
         self._timer = QTimer(self)
@@ -124,6 +125,16 @@ class TaskRunner(QObject):  # type: ignore[misc]
         self._task, self._cancelled = task, False
         self._timer.start()
         self._advance(lambda: next(task))
+
+    def ask(self, request: Request, on_result: Callable[[Any], None]) -> None:
+        """Have a small request answered beside the task, if any; the answer to an earlier one is dropped.
+
+        `on_result` is called in the main thread, and not at all if the request fails.
+        """
+        if self._question is not None:
+            self._client.cancel(self._question[0])
+        self._question = (self._client.submit(request), on_result)
+        self._timer.start()
 
     def cancel(self) -> None:
         """Ask the running task to end; it ends at its next tile, step or file."""
@@ -158,7 +169,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
                 self._answer(thread.result, thread.error)
             except Exception as error:
                 mistakes.append(error)
-        if self._ready and self._task is None:
+        if self._ready and self._task is None and self._question is None:
             self._timer.stop()
         if mistakes:
             raise mistakes[0]
@@ -167,6 +178,8 @@ class TaskRunner(QObject):  # type: ignore[misc]
         if isinstance(message, Ready):
             self._ready = True
             self._on_ready(message)
+        elif self._question is not None and message.job == self._question[0]:
+            self._take_answer(message)
         elif message.job != self._job:
             return
         elif isinstance(message, JobEvent):
@@ -174,6 +187,14 @@ class TaskRunner(QObject):  # type: ignore[misc]
         else:
             self._job = self._remote = None
             self._end_of_job(message)
+
+    def _take_answer(self, message: JobEvent | JobDone | JobFailed | JobCancelled) -> None:
+        """Hand the answer of a small request on."""
+        if isinstance(message, JobEvent) or self._question is None:
+            return
+        (_, on_result), self._question = self._question, None
+        if isinstance(message, JobDone):
+            on_result(message.result)
 
     def _tell(self, event: Event) -> None:
         """Hand an event to the task; if that fails, nobody can follow the job, and it ends."""

@@ -38,3 +38,27 @@ class InferenceConfig(Config):
     batch: int | None = Field(default=None, ge=1)
     device: str = "auto"
     precision: Literal["auto", "float32", "float16"] = "auto"
+
+
+class Cost(Config):
+    """What a network costs on an image.
+
+    Attributes
+    ----------
+    parameters : int
+    operations : float
+        Multiplications and additions for the whole image, the overlap of the tiles included.
+    memory_bytes : int
+        Largest amount of memory that is in use at once while a tile is predicted: weights and features.
+    seconds : float
+        For the whole image, from one forward pass on this device.
+    tiles : int
+    device : str
+    """
+
+    parameters: int
+    operations: float
+    memory_bytes: int
+    seconds: float
+    tiles: int
+    device: str

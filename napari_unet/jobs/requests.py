@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from napari_unet.inference.config import InferenceConfig
-from napari_unet.networks.spec import Config
+from napari_unet.inference.config import Cost, InferenceConfig
+from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.config import FineTuneConfig
+from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import ModelSpec
 
 Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -53,10 +54,18 @@ class ImageRef(Config):
     name: str = "image"
 
 
+AnswerValue = bool | int | float | str | tuple[str, ...]
+Answers = dict[str, AnswerValue]
+
+
 class ModelRef(Config):
-    """A bundled name or a file (`source`), or a new network with random weights (`untrained`)."""
+    """A bundled name or a file (`source`), or a new network with random weights (`untrained`).
+
+    `answers` are keywords of `load_model`, for files that have to be asked about.
+    """
 
     source: str | None = None
+    answers: Answers = Field(default_factory=dict)
     untrained: ModelSpec | None = None
 
 
@@ -131,7 +140,83 @@ class FinetuneRequest(Config):
     candidate: str
 
 
-Request = Annotated[SegmentRequest | ObjectsRequest | MergeRequest | FinetuneRequest, Field(discriminator="kind")]
+class OpenRequest(Config):
+    """Open a weights file of any program and keep it as one of our model files.
+
+    Attributes
+    ----------
+    source : str
+        File, folder or package.
+    answers : dict
+        Keywords of `load_model`. Answers that were given for the same file earlier are added.
+    folder : str
+        For the model files that are made of other people's, and for the answers.
+    ask_again : bool
+        Whether to forget the answers that were given earlier.
+    """
+
+    kind: Literal["open"] = "open"
+    source: str
+    answers: Answers = Field(default_factory=dict)
+    folder: str
+    ask_again: bool = False
+
+
+class CompareRequest(Config):
+    """Draw what each answer to a question would make of a window of an image.
+
+    Attributes
+    ----------
+    source, answers
+        As in `OpenRequest`.
+    keyword, values
+        The question and its possible answers.
+    image : ImageRef
+    inference : InferenceConfig
+    region : (start, stop) along T, Z, Y, X
+    pictures : tuple of str
+        A PNG file for each answer, and one more for the image itself.
+    """
+
+    kind: Literal["compare"] = "compare"
+    source: str
+    answers: Answers = Field(default_factory=dict)
+    keyword: str
+    values: tuple[AnswerValue, ...]
+    image: ImageRef
+    inference: InferenceConfig = InferenceConfig()
+    region: Region
+    pictures: tuple[str, ...]
+
+
+class DownloadRequest(Config):
+    """Fetch a package of the bioimage.io collection by its name, into `folder`."""
+
+    kind: Literal["download"] = "download"
+    name: str
+    folder: str
+
+
+class CostRequest(Config):
+    """Estimate what a network costs on an image of `size` (T, Z, Y, X)."""
+
+    kind: Literal["cost"] = "cost"
+    network: NetworkSpec
+    size: tuple[int, int, int, int]
+    inference: InferenceConfig = InferenceConfig()
+
+
+Request = Annotated[
+    SegmentRequest
+    | ObjectsRequest
+    | MergeRequest
+    | FinetuneRequest
+    | OpenRequest
+    | CompareRequest
+    | DownloadRequest
+    | CostRequest,
+    Field(discriminator="kind"),
+]
 
 
 class Device(Config):
@@ -180,4 +265,90 @@ class FinetuneResult(Config):
     sentence: str
 
 
-JobResult = Annotated[SegmentResult | MergeResult | FinetuneResult, Field(discriminator="kind")]
+class Choice(Config):
+    """A possible answer, and what it means in a few words."""
+
+    value: AnswerValue
+    text: str
+
+
+class Asked(Config):
+    """A question about a weights file; see `napari_unet.weights.recognition.recognised.Question`."""
+
+    keyword: str
+    sentence: str
+    choices: tuple[Choice, ...]
+
+
+class OpenResult(Config):
+    """What became of a weights file.
+
+    Attributes
+    ----------
+    source : str
+        The file to use from now on; empty if it could not be opened.
+    answers : dict
+        Keywords of `load_model` that this file needs each time.
+    spec, report
+        What was opened.
+    can_train : bool
+        False if the network can only predict.
+    questions : tuple of Asked
+        What has to be answered first.
+    given : dict
+        The answers so far.
+    refusal : str
+        Why it cannot be opened.
+    almost : bool
+        Whether what fits could be opened all the same.
+    """
+
+    kind: Literal["open"] = "open"
+    source: str = ""
+    answers: Answers = Field(default_factory=dict)
+    spec: ModelSpec | None = None
+    report: LoadReport | None = None
+    can_train: bool = True
+    questions: tuple[Asked, ...] = ()
+    given: Answers = Field(default_factory=dict)
+    refusal: str = ""
+    almost: bool = False
+
+
+class CompareResult(Config):
+    """What each answer would make of an image.
+
+    Attributes
+    ----------
+    pictures : tuple of str
+        PNG files: one for each answer, empty where it failed, and one of the image.
+    failures : tuple of str
+        For each answer, why there is no picture.
+    difference : float, optional
+        Largest difference between the probabilities of any two answers.
+    """
+
+    kind: Literal["compare"] = "compare"
+    pictures: tuple[str, ...]
+    failures: tuple[str, ...]
+    difference: float | None = None
+
+
+class DownloadResult(Config):
+    """Where the package lies."""
+
+    kind: Literal["download"] = "download"
+    path: str
+
+
+class CostResult(Config):
+    """What a network costs."""
+
+    kind: Literal["cost"] = "cost"
+    cost: Cost
+
+
+JobResult = Annotated[
+    SegmentResult | MergeResult | FinetuneResult | OpenResult | CompareResult | DownloadResult | CostResult,
+    Field(discriminator="kind"),
+]

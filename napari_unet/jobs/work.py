@@ -16,8 +16,15 @@ from napari_unet.axes import PixelSize
 from napari_unet.errors import ModelError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
+from napari_unet.inference.cost import estimate_cost
 from napari_unet.inference.segmentation import segment_events
+from napari_unet.jobs.opening import compare_events, download_events, open_events
 from napari_unet.jobs.requests import (
+    CompareRequest,
+    CompareResult,
+    CostRequest,
+    CostResult,
+    DownloadRequest,
     FinetuneRequest,
     FinetuneResult,
     ImageRef,
@@ -26,6 +33,7 @@ from napari_unet.jobs.requests import (
     MergeResult,
     ModelRef,
     ObjectsRequest,
+    OpenRequest,
     PairRef,
     Request,
     SegmentRequest,
@@ -65,9 +73,9 @@ class ModelCache:
             raise ModelError("No model is chosen. Choose a model, a weights file or a variant.")
         path = resolve(ref.source).resolve()
         state = path.stat()
-        key = (path, state.st_mtime_ns, state.st_size)
+        key = (path, state.st_mtime_ns, state.st_size, *sorted(ref.answers.items()))
         if key not in self._models:
-            self._models[key] = load_model(path)
+            self._models[key] = load_model(path, **ref.answers)
         self._models.move_to_end(key)
         while len(self._models) > self._size:
             self._models.popitem(last=False)
@@ -77,7 +85,7 @@ class ModelCache:
 _models = ModelCache()
 
 
-def work_for(request: Request) -> Generator[Event, None, JobResult]:
+def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: PLR0911  # one a request
     """Open what a request names and return the work; nothing is read before its first event.
 
     Parameters
@@ -98,6 +106,14 @@ def work_for(request: Request) -> Generator[Event, None, JobResult]:
             return _merge(request)
         case FinetuneRequest():
             return _finetune(request)
+        case OpenRequest():
+            return open_events(request)
+        case CompareRequest():
+            return _compare(request)
+        case DownloadRequest():
+            return download_events(request)
+        case CostRequest():
+            return _cost(request)
         case _:
             assert_never(request)
 
@@ -151,6 +167,10 @@ def _merge(request: MergeRequest) -> Generator[Event, None, MergeResult]:
     )
     open_array(request.merged, "r+")[...] = merged.labels
     return MergeResult(kept=merged.kept, new=merged.new)
+
+
+def _compare(request: CompareRequest) -> Generator[Event, None, CompareResult]:
+    return (yield from compare_events(request, open_image_ref(request.image)))
 
 
 def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult]:
@@ -231,3 +251,9 @@ class _Channels:
         span = slice(first, max(wanted) + 1)
         block = np.asarray(self.array[(*key[: self.dim], span, *key[self.dim + 1 :])])
         return block.take([channel - first for channel in wanted], axis=self.dim)
+
+
+def _cost(request: CostRequest) -> Generator[Event, None, CostResult]:
+    yield Progress("Estimating the cost", 0, 1)
+    config = request.inference
+    return CostResult(cost=estimate_cost(request.network, request.size, config.device, config.tile))

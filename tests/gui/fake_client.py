@@ -10,8 +10,10 @@ from scipy import ndimage as ndi
 
 from napari_unet.events import StepDone, TileDone, ValidationDone
 from napari_unet.imaging.image import open_image
+from napari_unet.inference.config import Cost
 from napari_unet.jobs.messages import JobCancelled, JobDone, JobEvent, JobFailed, Ready
 from napari_unet.jobs.requests import (
+    CostResult,
     Device,
     FinetuneResult,
     MergeResult,
@@ -42,6 +44,10 @@ class FakeClient:
 
     def submit(self, request):
         number = next(self._numbers)
+        if request.kind == "cost":
+            cost = Cost(parameters=1_000, operations=2e9, memory_bytes=3_000_000, seconds=4.0, tiles=1, device="cpu")
+            self._messages.append(JobDone(number, CostResult(cost=cost)))
+            return number
         self.requests.append(request)
         work = {
             "segment": self._segment,

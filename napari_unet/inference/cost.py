@@ -1,0 +1,160 @@
+"""What a network costs on an image, before anything runs on it."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import FlopCounterMode
+
+from napari_unet.inference.config import Cost
+from napari_unet.inference.devices import choose_device
+from napari_unet.inference.pipeline import TILE_PX
+from napari_unet.inference.tiles import plan_tiles
+from napari_unet.networks.base import Network
+from napari_unet.networks.field import receptive_field
+from napari_unet.networks.registry import build
+from napari_unet.networks.spec import NetworkSpec
+
+# Side of the window that is run to measure: large enough to keep all cores busy, over within a second.
+PROBE_PX = {2: 256, 3: 48}
+
+
+def estimate_cost(spec: NetworkSpec, size: Sequence[int], device: str = "auto", tile: int | None = None) -> Cost:
+    """Estimate what a network costs on an image; runs one small forward pass.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    size : (T, Z, Y, X) of int
+        Of the image.
+    device : str
+        "auto", "cpu", "mps", "cuda" or "cuda:N".
+    tile : int, optional
+        Side of the write region of a tile; None chooses.
+
+    Raises
+    ------
+    ModelError, DeviceError
+        If there is no such network or device.
+    """
+    place = choose_device(device)
+    network = build(spec).eval()
+    field = receptive_field(network)
+    times, depth, *plane = size
+    planar = network.dims == 2
+    grid = plane if planar else [depth, *plane]
+    tiles = plan_tiles(grid, tile or TILE_PX[network.dims][place.type], field.halo, field.stride)
+    repeats = times * (depth if planar else 1)
+    sides = [tuple(part.stop - part.start for part in one.read) for one in tiles]
+    pixels = repeats * sum(map(prod, sides))
+    with torch.device("meta"):
+        shadow = build(spec).eval()
+    probe = (PROBE_PX[network.dims],) * network.dims
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        operations=count_operations(shadow, probe) / prod(probe) * pixels,
+        memory_bytes=peak_bytes(shadow, max(sides, key=prod)),
+        seconds=forward_seconds(network.to(place), probe) / prod(probe) * pixels,
+        tiles=repeats * len(tiles),
+        device=str(place),
+    )
+
+
+def count_operations(network: Network, size: Sequence[int]) -> float:
+    """Multiplications and additions of one forward pass over an image of `size`.
+
+    Parameters
+    ----------
+    network : Network
+        May lie on the "meta" device, where nothing is computed.
+    size : sequence of int
+        ([Z,] Y, X).
+    """
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network.on_grid(_image(network, size))
+    return float(counter.get_total_flops())
+
+
+def peak_bytes(network: Network, size: Sequence[int]) -> int:
+    """Largest memory in use at once during a forward pass over an image of `size`, weights included.
+
+    Parameters
+    ----------
+    network : Network
+        On the "meta" device, where nothing is computed and no memory is taken.
+    size : sequence of int
+        ([Z,] Y, X).
+    """
+    watch = _Memory()
+    with torch.no_grad():
+        image = _image(network, size)
+        with watch:
+            network.on_grid(image)
+    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+    return int(weights + image.nbytes + watch.peak)
+
+
+def forward_seconds(network: Network, size: Sequence[int]) -> float:
+    """Seconds of one forward pass over an image of `size`, after one that warms up."""
+    image = _image(network, size)
+    with torch.inference_mode():
+        network.on_grid(image)
+        _wait(image.device)
+        begun = time.perf_counter()
+        network.on_grid(image)
+        _wait(image.device)
+    return time.perf_counter() - begun
+
+
+def _image(network: Network, size: Sequence[int]) -> Tensor:
+    device = next(network.parameters()).device
+    return torch.zeros((1, network.in_channels, *size), device=device)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type in {"cuda", "mps"}:
+        getattr(torch, device.type).synchronize()
+
+
+class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows how much memory the results of operations take, from their making to their end."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now, self.peak = 0, 0
+        self._seen: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Run an operation and count what it makes."""
+        result = operation(*args, **(kwargs or {}))
+        for tensor in tree_iter(result):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata  # noqa: SLF001  # what torch's own memory trackers use
+        if key in self._seen:
+            return
+        self._seen[key] = storage.nbytes()
+        self.now += self._seen[key]
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self.now -= self._seen.pop(key, 0)

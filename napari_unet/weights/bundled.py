@@ -30,7 +30,7 @@ def own() -> dict[str, Path]:
 
 
 def resolve(source: str | Path) -> Path:
-    """Find the file of a model by bundled name, own name or path.
+    """Find the file or folder of a model by bundled name, own name or path.
 
     Raises
     ------
@@ -41,9 +41,12 @@ def resolve(source: str | Path) -> Path:
     if str(source) in known:
         return known[str(source)]
     path = Path(source).expanduser()
-    if path.is_file():
+    # The beginning of a TensorFlow checkpoint is no file, but its index is.
+    if path.exists() or path.with_name(f"{path.name}.index").is_file():
         return path
-    raise ModelError(f'There is no model "{source}". Give a file, or one of: {", ".join(sorted(known)) or "(none)"}.')
+    raise ModelError(
+        f'There is no model "{source}". Give a file or folder, or one of: {", ".join(sorted(known)) or "(none)"}.'
+    )
 
 
 def _models_in(folder: Path) -> dict[str, Path]:

@@ -13,7 +13,6 @@ from napari_unet.errors import AlmostKnownError, ModelError, UnansweredError
 from napari_unet.networks.registry import build, resolve_options
 from napari_unet.weights.changing import GENERAL, change_model, class_names
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
-from napari_unet.weights.formats.identify import Kind
 from napari_unet.weights.formats.opening import open_checkpoint
 from napari_unet.weights.matching import Match, find_match
 from napari_unet.weights.model import Model
@@ -25,7 +24,7 @@ from napari_unet.weights.spec import ModelSpec, Provenance
 CHOICES = ("averaged", "family", "partial")
 
 
-def load_foreign(path: Path, kind: Kind, answers: Mapping[str, Any]) -> Model:
+def load_foreign(path: Path, answers: Mapping[str, Any]) -> Model:
     """Open weights of other people's code; see `napari_unet.weights.loading.load_model`.
 
     Raises
@@ -35,7 +34,6 @@ def load_foreign(path: Path, kind: Kind, answers: Mapping[str, Any]) -> Model:
     ModelError
         If the file is damaged, dangerous or unknown.
     """
-    del kind
     return from_checkpoint(open_checkpoint(path), answers)
 
 
@@ -150,10 +148,12 @@ def _describe(checkpoint: Checkpoint, match: Match) -> ModelSpec:
         name=checkpoint.path.stem,
         network=network,
         dims=resolve_options(network).dims,
-        classes=class_names(network.out_channels, recognised.activation),
+        classes=recognised.classes or class_names(network.out_channels, recognised.activation),
         meaning="semantic",
         activation=recognised.activation,
         normalization=recognised.normalization,
+        channel_names=recognised.channel_names,
+        pixel_size_um=recognised.pixel_size_um,
         provenance=Provenance(source=f"{match.origin.name}, {match.origin.url}", notes=f"from {checkpoint.path.name}"),
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,18 @@ from napari_unet.networks.registry import build
 from napari_unet.weights.bundled import resolve
 from napari_unet.weights.changing import change_model
 from napari_unet.weights.file import load_tensors
+from napari_unet.weights.formats.identify import Kind, identify, locate
 from napari_unet.weights.model import Model
 from napari_unet.weights.report import LoadReport
+
+# "module:function" from path and answers to the model, for what is more than weights by names.
+OPENERS = {
+    Kind.OWN: "napari_unet.weights.loading:load_own",
+    Kind.BIOIMAGE: "napari_unet.weights.packages.bioimageio:load_package",
+    Kind.NNUNET: "napari_unet.weights.packages.nnunet:load_results",
+    Kind.ONNX: "napari_unet.weights.isolated.opening:load_program",
+    Kind.TORCHSCRIPT: "napari_unet.weights.isolated.opening:load_program",
+}
 
 
 def load_model(source: str | Path, **answers: Any) -> Model:  # noqa: ANN401
@@ -46,13 +57,20 @@ def load_model(source: str | Path, **answers: Any) -> Model:  # noqa: ANN401
     ModelError
         If there is no such model, or the file is something else, damaged or unknown.
     """
-    path = resolve(source)
-    if path.suffix == ".safetensors":
-        return change_model(_load_own(path), answers)
-    from napari_unet.weights.foreign import load_foreign
-    from napari_unet.weights.formats.identify import identify
+    path = locate(resolve(source))
+    return _opener(identify(path))(path, answers)
 
-    return load_foreign(path, identify(path), answers)
+
+def _opener(kind: Kind) -> Callable[[Path, Mapping[str, Any]], Model]:
+    """Find the function that opens a kind of file; what it needs is imported only now."""
+    module, function = OPENERS.get(kind, "napari_unet.weights.foreign:load_foreign").split(":")
+    opener: Callable[[Path, Mapping[str, Any]], Model] = getattr(import_module(module), function)
+    return opener
+
+
+def load_own(path: Path, answers: Mapping[str, Any]) -> Model:
+    """Open a file that `Model.save` wrote."""
+    return change_model(_load_own(path), answers)
 
 
 def _load_own(path: Path) -> Model:

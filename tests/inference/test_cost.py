@@ -1,0 +1,55 @@
+"""What a network costs is counted, not guessed."""
+
+import pytest
+import torch
+
+from napari_unet.inference.cost import count_operations, estimate_cost, peak_bytes
+from napari_unet.networks.registry import build_network, network_spec
+
+
+def on_meta(variant="unet", **options):
+    with torch.device("meta"):
+        return build_network(variant, **options).eval()
+
+
+def test_operations_of_one_convolution_are_known():
+    network = on_meta(depth=0, width=4, convs=1, norm="none")
+    first, head = 2 * 9 * 1 * 4, 2 * 4 * 2
+    assert count_operations(network, (32, 48)) == (first + head) * 32 * 48
+
+
+def test_memory_of_a_tiny_network_is_known():
+    network = on_meta(depth=0, width=4, convs=1, norm="none")
+    pixels, weights = 64 * 64, sum(p.numel() for p in network.parameters())
+    # the image, four features and two logits are alive at once
+    assert peak_bytes(network, (64, 64)) == 4 * (weights + pixels * (1 + 4 + 2))
+
+
+def test_memory_grows_with_the_image_and_the_width():
+    small, wide = on_meta(width=4), on_meta(width=16)
+    assert peak_bytes(small, (256, 256)) > 3 * peak_bytes(small, (128, 128))
+    assert peak_bytes(wide, (256, 256)) > 3 * peak_bytes(small, (256, 256))
+
+
+def test_the_whole_image_is_counted_with_the_overlap_of_its_tiles():
+    spec = network_spec("unet", 1, 2, {"width": 4, "depth": 2})
+    once = estimate_cost(spec, (1, 1, 256, 256))
+    assert once.tiles == 1
+    assert once.parameters == sum(p.numel() for p in build_network("unet", width=4, depth=2).parameters())
+    assert once.operations == pytest.approx(count_operations(on_meta(width=4, depth=2), (256, 256)))
+    assert once.seconds > 0
+    stack = estimate_cost(spec, (2, 3, 256, 256))
+    assert stack.tiles == 6
+    assert stack.operations == pytest.approx(6 * once.operations)
+    tiled = estimate_cost(spec, (1, 1, 256, 256), tile=64)
+    assert tiled.tiles == 16
+    assert tiled.operations > 1.5 * once.operations
+    assert tiled.memory_bytes < once.memory_bytes
+
+
+def test_volumes_are_counted_as_volumes():
+    cost = estimate_cost(network_spec("unet-3d", 1, 2, {"width": 2, "depth": 1}), (1, 16, 64, 64))
+    assert cost.tiles == 1
+    assert cost.operations == pytest.approx(
+        count_operations(on_meta("unet-3d", width=2, depth=1), (48, 48, 48)) / 48**3 * 16 * 64 * 64
+    )

@@ -21,11 +21,13 @@ WRAPPERS = (
 )  # fmt: skip
 """Names under which programs keep the weights, the one to use first in front."""
 PREFIXES = (
-    "module.", "_orig_mod.", "model.", "net.", "network.", "unet.", "backbone.", "_model.", "ema_model.", "model_ema.",
+    "module.", "_orig_mod.", "model.", "net.", "network.", "unet.", "_model.", "ema_model.", "model_ema.",
     "ema.", "generator.", "netG.", "segmentor.", "seg_model.",
 )  # fmt: skip
 SKIPPED = re.compile(r"optim|sched|scaler|^loops$", re.IGNORECASE)
 AVERAGED = re.compile(r"(?:^|_)(?:ema|swa|avg|averaged?|shadow|polyak)(?:_|$)", re.IGNORECASE)
+BESIDE = re.compile(r"loss|metric|criteri|(?:^|_)(?:acc|iou|dice|jaccard|auroc|f1)", re.IGNORECASE)
+"""What Lightning keeps beside a network."""
 SECONDARY = re.compile(r"^(?:d|netd|disc\w*|critic\w*|teacher\w*|loss\w*|metric\w*)$", re.IGNORECASE)
 
 MAX_DEPTH = 60
@@ -108,19 +110,21 @@ class _Search:
     def _visit_mapping(self, mapping: Mapping[object, object], where: tuple[str, ...]) -> bool:
         named = {str(name): value for name, value in mapping.items()}
         tensors = _tensors_of(named)
-        kept = self._keep(where, {name: self._as_tensor(name, value) for name, value in tensors.items()})
-        beside = {
-            key: value for key, value in named.items() if not SKIPPED.search(key) and not (kept and key in tensors)
-        }
+        beside = {key: value for key, value in named.items() if key not in tensors and not SKIPPED.search(key)}
+        before = len(self.found.states)
         without = {key: value for key, value in beside.items() if not self.visit(value, (*where, key))}
-        found = kept or len(without) < len(beside)
+        nested = max((len(state.tensors) for state in self.found.states[before:]), default=0)
+        kept = len(tensors) > nested and self._keep(where, tensors)
+        without |= {} if kept else tensors
+        found = kept or nested > 0
         for key, value in without.items() if found or not where else ():
             readable = self._plain(value, 0)
             if readable is not None:
                 self.found.extras.setdefault(key, readable)
         return found
 
-    def _keep(self, where: tuple[str, ...], tensors: Mapping[str, Tensor | None]) -> bool:
+    def _keep(self, where: tuple[str, ...], values: Mapping[str, object]) -> bool:
+        tensors = {name: self._as_tensor(name, value) for name, value in values.items()}
         usable = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         if not _has_layers(usable) or len(self.found.states) >= MAX_STATES:
             return False
@@ -144,9 +148,9 @@ class _Search:
             return None
         return value.detach()
 
-    def _module(self, stub: Stub) -> tuple[dict[str, Tensor | None], dict[str, Any]]:
+    def _module(self, stub: Stub) -> tuple[dict[str, object], dict[str, Any]]:
         """State dict of a network that was pickled whole, and the settings of its layers."""
-        tensors: dict[str, Tensor | None] = {}
+        tensors: dict[str, object] = {}
         settings: dict[str, Any] = {}
 
         def walk(module: Stub, prefix: str, depth: int) -> None:
@@ -158,7 +162,7 @@ class _Search:
                 for name, value in _named(attributes.get(kind)):
                     self._count(depth)
                     if _is_tensor(value) and not (kind == "_buffers" and name in fleeting):
-                        tensors[prefix + name] = self._as_tensor(prefix + name, value)
+                        tensors[prefix + name] = value
             for name, child in _named(attributes.get("_modules")):
                 if isinstance(child, Stub) and _is_module(child):
                     walk(child, f"{prefix}{name}.", depth + 1)
@@ -235,6 +239,8 @@ def _tensors_of(named: Mapping[str, object]) -> dict[str, object]:
 
     tensors: dict[str, object] = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     arrays = {name: value for name, value in named.items() if isinstance(value, NumpyArray)}
+    if len(arrays) < 2 or not any(array.dimensions() > 2 for array in arrays.values()):
+        arrays = {}
     return tensors or dict(arrays)
 
 
@@ -255,10 +261,12 @@ def _split_averaged(state: State) -> list[State]:
 
 
 def _most_likely_first(states: list[State]) -> list[State]:
-    def rank(state: State) -> tuple[bool, bool, int, int]:
+    def rank(state: State) -> tuple[bool, bool, bool, int, int]:
         parts = state.where.split(".") if state.where else []
         known = [WRAPPERS.index(part) for part in parts if part in WRAPPERS]
+        kernels = any(tensor.ndim > 2 for tensor in state.tensors.values())
         return (
+            not kernels,
             any(SECONDARY.match(part) for part in parts),
             state.averaged,
             len(parts),
@@ -295,7 +303,7 @@ def strip_candidates(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Ten
 
 
 def _common_prefix(tensors: Mapping[str, Tensor]) -> str:
-    """Leading part that all names share, or a known one that most of the tensors have; empty if there is none."""
+    """Leading part that all names of layers share, or a known one; empty if there is none."""
     counts: dict[str, int] = {}
     for name in tensors:
         head, dot, _ = name.partition(".")
@@ -303,8 +311,9 @@ def _common_prefix(tensors: Mapping[str, Tensor]) -> str:
             counts[head + dot] = counts.get(head + dot, 0) + 1
     if not counts:
         return ""
-    prefix, count = max(counts.items(), key=lambda item: item[1])
-    if count == len(tensors):
+    prefix = max(counts, key=lambda name: counts[name])
+    rest = [name.split(".", 1)[0] for name in tensors if not name.startswith(prefix)]
+    if all(BESIDE.search(head) for head in rest):
         return prefix
     known = [name for name in PREFIXES if name in counts]
     return max(known, key=lambda name: counts[name]) if known else ""

@@ -52,7 +52,7 @@ class KerasUp:
 
 @dataclass(slots=True)
 class Plan:
-    """A U-Net in levels, the first at full resolution."""
+    """A U-Net in levels, the first at full resolution; `rescaling` is the factor and summand of its first layer."""
 
     encoder: list[list[KerasUnit]]
     decoder: list[list[KerasUnit]]
@@ -60,6 +60,7 @@ class Plan:
     head: KerasUnit
     first: Literal["skip", "decoder"]
     down: str = "max"
+    rescaling: tuple[float, float] | None = None
 
 
 Layers = dict[str, dict[str, Any]]
@@ -97,11 +98,12 @@ def plan_of_graph(graph: list[dict[str, Any]], outputs: list[str]) -> Plan:
     if not decoder or len(set(firsts)) != 1:
         raise fail("its layers are not joined as those of a U-Net")
     encoder, down = _encoder(layers, chain, stop, skips)
+    rescaling = _rescaling(layers, skips[0][0])
     *units, head = decoder[0]
     if not units:
         raise fail("its last level has a single convolution")
     decoder[0] = units
-    return Plan(encoder, decoder, ups, head, firsts[0], down)
+    return Plan(encoder, decoder, ups, head, firsts[0], down, rescaling)
 
 
 def _back(layers: Layers, name: str) -> tuple[list[str], str | None]:
@@ -158,13 +160,24 @@ def _encoder(
         passed, above = _back(layers, layers[stop]["inbound"][0])
         if passed != skip or above != before:
             raise fail("what it joins is not what it pools")
-        encoder.append(_units(layers, skip))
+        encoder.append(_units(layers, skip[1:] if _rescaling(layers, skip) else skip))
         stop = above
     if stop is not None and layers[stop]["class_name"] != "InputLayer":
         raise fail("it has more levels down than up")
     if len(kinds) != 1:
         raise fail("it pools in several ways")
     return encoder[::-1], kinds.pop()
+
+
+def _rescaling(layers: Layers, chain: list[str]) -> tuple[float, float] | None:
+    """Factor and summand, if the network begins with a layer that only rescales the image."""
+    if not chain or layers[chain[0]]["class_name"] != "Rescaling":
+        return None
+    layer = layers[chain[0]]
+    factor, summand = layer["config"].get("scale", 1), layer["config"].get("offset", 0)
+    if not isinstance(factor, (int, float)) or not isinstance(summand, (int, float)) or factor == 0:
+        raise fail("it rescales each channel of the image in its own way")
+    return float(factor), float(summand)
 
 
 def _pooling(layer: dict[str, Any]) -> str:

@@ -11,8 +11,7 @@ from napari_unet.weights.recognition.recognised import Shapes
 def plan_of_tensors(shapes: Shapes, order: list[str]) -> Plan:
     """Put the convolutions into levels; joins, activations and up-sampling are those of most Keras U-Nets.
 
-    Where the resolution changes is told by the numbers of channels: a decoder's level begins where a convolution
-    has more channels in than the one before gives, an encoder's where the width changes.
+    Levels of the decoder begin behind the convolutions that lead up, those of the encoder where the width changes.
 
     Raises
     ------
@@ -25,9 +24,7 @@ def plan_of_tensors(shapes: Shapes, order: list[str]) -> Plan:
     if not ups or len(plain) < 2 * len(ups) + 2:
         raise fail("there are too few convolutions, or none with a kernel of 2 for the way up")
     *body, head = plain
-    blocks = _decoder_starts(shapes, body)
-    if len(blocks) != len(ups) + 1:
-        raise fail(f"{len(blocks) - 1} convolutions begin a level of the decoder, and {len(ups)} lead up to one")
+    blocks = _blocks_between(convs, ups) or _blocks_by_width(shapes, body, ups)
     encoder = _encoder_levels(shapes, blocks[0], len(ups) + 1)
     norms = _norms(shapes, order, plain, ups)
     return Plan(
@@ -43,22 +40,50 @@ def _width(shapes: Shapes, name: str) -> int:
     return shapes[f"{name}/kernel"][3]
 
 
-def _decoder_starts(shapes: Shapes, body: list[str]) -> list[list[str]]:
-    """Cut the convolutions where the channels do not continue, which is after each join."""
+def _blocks_between(convs: list[str], ups: list[str]) -> list[list[str]]:
+    """Cut the convolutions at those that lead up; nothing if these were listed apart from the others."""
     blocks: list[list[str]] = [[]]
-    for i, name in enumerate(body):
-        if i and shapes[f"{name}/kernel"][2] != _width(shapes, body[i - 1]):
+    for name in convs[:-1]:
+        if name in ups:
             blocks.append([])
-        blocks[-1].append(name)
+        else:
+            blocks[-1].append(name)
+    return blocks if convs[-1] not in ups and all(blocks) else []
+
+
+def _blocks_by_width(shapes: Shapes, body: list[str], ups: list[str]) -> list[list[str]]:
+    """Cut the convolutions where the width changes, and join what is no level of its own.
+
+    The first levels are those of the encoder; one of the decoder takes as many channels as come up and across.
+    """
+    levels = _runs(shapes, body)
+    count = len(ups) + 1
+    widths = [_width(shapes, level[-1]) for level in levels[:count]]
+    blocks = [[name for level in levels[:count] for name in level]]
+    for level in levels[count:]:
+        step = len(blocks) - 1
+        risen = min(shapes[f"{ups[step]}/kernel"][2:]) if step < len(ups) else 0
+        if risen and shapes[f"{level[0]}/kernel"][2] == risen + widths[-2 - step]:
+            blocks.append(level)
+        else:
+            blocks[-1] += level
+    if len(blocks) != count:
+        raise fail(f"{len(blocks) - 1} convolutions begin a level of the decoder, and {len(ups)} lead up to one")
     return blocks
 
 
-def _encoder_levels(shapes: Shapes, body: list[str], count: int) -> list[list[str]]:
+def _runs(shapes: Shapes, body: list[str]) -> list[list[str]]:
+    """Cut the convolutions where the width changes."""
     levels: list[list[str]] = []
     for i, name in enumerate(body):
         if not i or _width(shapes, name) != _width(shapes, body[i - 1]):
             levels.append([])
         levels[-1].append(name)
+    return levels
+
+
+def _encoder_levels(shapes: Shapes, body: list[str], count: int) -> list[list[str]]:
+    levels = _runs(shapes, body)
     if len(levels) == count:
         return levels
     each, rest = divmod(len(body), count)

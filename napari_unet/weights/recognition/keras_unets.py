@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from napari_unet.imaging.config import Normalization
 from napari_unet.networks.spec import NetworkSpec
 from napari_unet.weights.recognition.keras_plan import LOGITS, KerasUnit, Plan, fail, plan_of_graph
 from napari_unet.weights.recognition.keras_tensors import is_tutorial, is_zhixuhao, plan_of_tensors
@@ -75,7 +77,7 @@ def _recognise(reading: Reading, family: str) -> Recognised:
     notes: tuple[str, ...] = ()
     if not description["graph"]:
         questions, notes = _settle(reading, plan, family)
-    return _describe(shapes, plan, why, questions, notes)
+    return replace(_describe(shapes, plan, family), why=why, questions=questions, notes=notes)
 
 
 def _settle(reading: Reading, plan: Plan, family: str) -> tuple[tuple[Question, ...], tuple[str, ...]]:
@@ -106,9 +108,7 @@ def _all_units(plan: Plan) -> Iterator[KerasUnit]:
     yield from (up.unit for up in plan.ups if up.unit is not None)
 
 
-def _describe(
-    shapes: Shapes, plan: Plan, why: str, questions: tuple[Question, ...], notes: tuple[str, ...]
-) -> Recognised:
+def _describe(shapes: Shapes, plan: Plan, family: str) -> Recognised:
     head = plan.head
     outputs = shapes[f"{head.conv}/kernel"][3]
     if head.norm or head.activation not in {*LOGITS.values()}:
@@ -118,7 +118,7 @@ def _describe(
     if activation == "none":
         activation, because = probability_of(outputs), BY_LOSS
     return Recognised(
-        why=why,
+        why="",
         network=NetworkSpec(
             variant="unet-keras",
             in_channels=shapes[f"{plan.encoder[0][0].conv}/kernel"][2],
@@ -128,9 +128,16 @@ def _describe(
         sources=_sources(shapes, plan),
         activation=activation,
         because=because,
-        questions=questions,
-        notes=notes,
+        normalization=_normalization(plan, family),
     )
+
+
+def _normalization(plan: Plan, family: str) -> Normalization:
+    if plan.rescaling is not None:
+        factor, summand = plan.rescaling
+        return Normalization(method="fixed", low=(-summand / factor,), high=((1 - summand) / factor,))
+    # Its code divides 8-bit images by 255.
+    return Normalization(method="dtype") if family == ZHIXUHAO else Normalization()
 
 
 def _options(shapes: Shapes, plan: Plan) -> dict[str, Any]:
@@ -253,7 +260,7 @@ def _constant(value: float, width: int) -> Callable[[Tensor], Tensor]:
 FINGERPRINT = ("*/kernel",)
 
 ORIGINS = (
+    Origin("Keras U-Net", "https://keras.io", FINGERPRINT, _other),
     Origin(ZHIXUHAO, "https://github.com/zhixuhao/unet", FINGERPRINT, _zhixuhao),
     Origin(TUTORIAL, "https://github.com/jocicmarko/ultrasound-nerve-segmentation", FINGERPRINT, _tutorial),
-    Origin("Keras U-Net", "https://keras.io/examples/vision/oxford_pets_image_segmentation/", FINGERPRINT, _other),
 )

@@ -8,6 +8,8 @@ from typing import Any
 
 from napari_unet.networks.options.attention import AttentionOptions
 from napari_unet.networks.options.base import NetworkOptions
+from napari_unet.networks.options.encoder import EncoderUNetOptions
+from napari_unet.networks.options.monai import MonaiOptions
 from napari_unet.networks.options.nested import NestedOptions
 from napari_unet.networks.options.recurrent import RecurrentOptions
 from napari_unet.networks.options.unet import UNetOptions
@@ -59,12 +61,16 @@ CICEK = "Çiçek et al. (2016), https://doi.org/10.1007/978-3-319-46723-8_49"
 ZHOU = "Zhou et al. (2018), https://doi.org/10.1007/978-3-030-00889-5_1"
 OKTAY = "Oktay et al. (2018), https://arxiv.org/abs/1804.03999"
 ALOM = "Alom et al. (2018), https://arxiv.org/abs/1802.06955"
+MONAI = "MONAI, https://doi.org/10.48550/arXiv.2211.02701"
 
+SMP = "segmentation-models-pytorch, https://github.com/qubvel-org/segmentation_models.pytorch"
 FAMILIES: dict[str, Family] = {
     "unet": Family(UNetOptions, "napari_unet.networks.unet:UNet"),
     "nested": Family(NestedOptions, "napari_unet.networks.nested:NestedUNet"),
     "attention": Family(AttentionOptions, "napari_unet.networks.attention:AttentionUNet"),
     "recurrent": Family(RecurrentOptions, "napari_unet.networks.recurrent:RecurrentUNet"),
+    "monai": Family(MonaiOptions, "napari_unet.networks.monai:MonaiNetwork", extra="monai"),
+    "encoder": Family(EncoderUNetOptions, "napari_unet.networks.encoder_unet:EncoderUNet"),
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -166,5 +172,102 @@ VARIANTS: dict[str, Variant] = {
     ),
     "attention-r2-unet": Variant(
         "R2 U-Net with attention gates on its skips", "recurrent", {"attention": True}, f"{ALOM}; {OKTAY}"
+    ),
+    "unet-torch-em": Variant(
+        "U-Net of torch_em: normalization before each convolution, linear up-sampling, the decoder first in each join",
+        "unet",
+        {
+            "order": "nca", "norm": "instance", "affine": False, "groups": 32, "own_groups": True, "bias": True,
+            "up": "linear", "first": "decoder",
+        },
+        "https://github.com/constantinpape/torch-em",
+    ),
+    "unet-3dunet": Variant(
+        "U-Net of pytorch-3dunet and PlantSeg: group normalization before each convolution, nearest up-sampling",
+        "unet",
+        {
+            "dims": 3, "depth": 3, "width": 64, "order": "nca", "norm": "group", "bias": False, "up": "nearest",
+            "up_kernel": 0, "fit": "resize",
+        },
+        "https://github.com/wolny/pytorch-3dunet",
+    ),
+    "unet-nnunet": Variant(
+        "The plain U-Net of nnU-Net: strided convolutions, instance normalization, LeakyReLU",
+        "unet",
+        {
+            "norm": "instance", "activation": "leaky_relu", "bias": True, "down": "strided", "first": "decoder",
+        },
+        "Isensee et al. (2021), https://doi.org/10.1038/s41592-020-01008-z",
+    ),
+    "monai-unet": Variant(
+        "MONAI's UNet: residual units, the first convolution halves the resolution already",
+        "monai",
+        {
+            "network": "UNet",
+            "arguments": {
+                "channels": (16, 32, 64, 128, 256), "strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"
+            },
+        },
+        f"{MONAI}; Kerfoot et al. (2019), https://doi.org/10.1007/978-3-030-12029-0_40",
+    ),
+    "monai-basic-unet": Variant(
+        "MONAI's BasicUNet: five levels, instance normalization, LeakyReLU 0.1",
+        "monai",
+        {"network": "BasicUNet"},
+        f"{MONAI}; Falk et al. (2019), https://doi.org/10.1038/s41592-018-0261-2",
+    ),
+    "monai-basic-unet++": Variant(
+        "MONAI's UNet++ on top of its BasicUNet", "monai", {"network": "BasicUNetPlusPlus"}, f"{MONAI}; {ZHOU}"
+    ),
+    "monai-attention-unet": Variant(
+        "MONAI's attention U-Net: gates on the skips, strided convolutions",
+        "monai",
+        {
+            "network": "AttentionUnet",
+            "arguments": {"channels": (16, 32, 64, 128, 256), "strides": (2, 2, 2, 2)},
+        },
+        f"{MONAI}; {OKTAY}",
+    ),
+    "monai-dynunet": Variant(
+        "MONAI's DynUNet: the network of nnU-Net, each level with its own kernel and stride",
+        "monai",
+        {
+            "network": "DynUNet",
+            "arguments": {
+                "kernel_size": (3, 3, 3, 3, 3), "strides": (1, 2, 2, 2, 2), "upsample_kernel_size": (2, 2, 2, 2)
+            },
+        },
+        f"{MONAI}; Isensee et al. (2021), https://doi.org/10.1038/s41592-020-01008-z",
+    ),
+    "encoder-unet": Variant(
+        "U-Net with an encoder known from image classification, a ResNet-34 unless another is named",
+        "encoder",
+        source=SMP,
+    ),
+    "encoder-unet++": Variant(
+        "UNet++ with an encoder known from image classification, a ResNet-34 unless another is named",
+        "encoder",
+        {"nested": True},
+        f"{SMP}; {ZHOU}",
+    ),
+    "resnet18-unet": Variant("U-Net with a ResNet-18 encoder", "encoder", {"encoder": "resnet18"}, SMP),
+    "resnet34-unet": Variant("U-Net with a ResNet-34 encoder", "encoder", {"encoder": "resnet34"}, SMP),
+    "resnet50-unet": Variant("U-Net with a ResNet-50 encoder", "encoder", {"encoder": "resnet50"}, SMP),
+    "vgg16-unet": Variant("U-Net with a VGG-16 encoder, batch-normalized", "encoder", {"encoder": "vgg16_bn"}, SMP),
+    "efficientnet-b0-unet": Variant(
+        "U-Net with an EfficientNet-B0 encoder", "encoder", {"encoder": "efficientnet-b0"}, SMP
+    ),
+    "mobilenet-v2-unet": Variant(
+        "U-Net with a MobileNetV2 encoder, small and quick", "encoder", {"encoder": "mobilenet_v2"}, SMP
+    ),
+    "densenet121-unet": Variant("U-Net with a DenseNet-121 encoder", "encoder", {"encoder": "densenet121"}, SMP),
+    "resnet34-unet++": Variant(
+        "UNet++ with a ResNet-34 encoder", "encoder", {"encoder": "resnet34", "nested": True}, f"{SMP}; {ZHOU}"
+    ),
+    "efficientnet-b0-unet++": Variant(
+        "UNet++ with an EfficientNet-B0 encoder",
+        "encoder",
+        {"encoder": "efficientnet-b0", "nested": True},
+        f"{SMP}; {ZHOU}",
     ),
 }  # fmt: skip

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from napari_unet.networks.options.base import BlockOptions, NetworkOptions
+from napari_unet.networks.outline import Link, Outline, Stage, StageKind
+
+NEAREST_LEGEND = {
+    "down": "max pooling",
+    "up": "nearest-neighbour interpolation and 3-pixel convolution",
+    "skip": "joined by concatenation",
+}
 
 
 class LevelOptions(NetworkOptions):
@@ -67,3 +75,46 @@ class BlockLevelOptions(LevelOptions, BlockOptions):
     def thin(self) -> Self:
         """Return options of a network with the same receptive field that is quick to compute."""
         return super().thin().model_copy(update={"norm": "none"})
+
+
+def u_outline(
+    channels: tuple[int, int],
+    widths: Sequence[int],
+    convs: tuple[Sequence[int], Sequence[int]],
+    legend: Mapping[str, str],
+    *,
+    gated: bool = False,
+) -> Outline:
+    """Return the outline of a network in the shape of a U, with gates on its skips if wanted.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Of the image and of the logits.
+    widths : sequence of int
+        Of the levels, from the top.
+    convs : tuple of two sequences of int
+        Convolutions of each level of the encoder and of the decoder, from the top.
+    legend : mapping
+    gated : bool
+    """
+    depth = len(widths) - 1
+    stages = [Stage("input", "input", 0, 0, channels[0], 0)]
+    links, before = [], "input"
+    for level, width in enumerate(widths):
+        kind: StageKind = "bottom" if level == depth else "encoder"
+        stages.append(Stage(f"encoder {level}", kind, 1 + level, level, width, convs[0][level]))
+        links.append(Link(before, f"encoder {level}", "down" if level else "next"))
+        before = f"encoder {level}"
+    for level in reversed(range(depth)):
+        skip, gate, name = f"encoder {level}", f"gate {level}", f"decoder {level}"
+        if gated:
+            stages.append(Stage(gate, "gate", 1 + depth, level, widths[level], 1))
+            links += [Link(skip, gate, "skip"), Link(before, gate, "gate")]
+        stages.append(Stage(name, "decoder", 1 + 2 * depth - level, level, widths[level], convs[1][level]))
+        links += [Link(before, name, "up"), Link(gate if gated else skip, name, "skip")]
+        before = name
+    stages.append(Stage("logits", "head", 2 * depth + 2, 0, channels[1], 1))
+    links.append(Link(before, "logits", "next"))
+    gates = {"gate": "tells the gate where to look"} if gated else {}
+    return Outline(tuple(stages), tuple(links), {**legend, **gates})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from napari_unet.networks.options.attention import level_outline
-from napari_unet.networks.options.levels import BlockLevelOptions
+from napari_unet.networks.options.levels import NEAREST_LEGEND, BlockLevelOptions, u_outline
 from napari_unet.networks.outline import Outline
 
 
@@ -30,5 +29,6 @@ class RecurrentOptions(BlockLevelOptions):
 
     def outline(self, in_channels: int, out_channels: int) -> Outline:
         """Return what the picture of the network shows."""
-        turns = self.convs * (1 + self.recurrences)
-        return level_outline((in_channels, out_channels), self.level_widths, turns, gated=self.attention)
+        turns = (self.convs * (1 + self.recurrences),) * (self.depth + 1)
+        channels = in_channels, out_channels
+        return u_outline(channels, self.level_widths, (turns, turns), NEAREST_LEGEND, gated=self.attention)

@@ -195,8 +195,12 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], colour: str) ->
 def _legend(outline: Outline, top: float, palette: Palette) -> Iterator[str]:
     for number, (kind, words) in enumerate((k, w) for k, w in outline.legend.items() if w):
         y = top + LINE_PX * number
-        colour = palette.links.get(kind, palette.text)
-        yield (
-            f"<g>{_arrow((GAP_PX, y), (GAP_PX + 18, y), colour)}"
-            f'<text x="{GAP_PX + 24:.1f}" y="{y + 3:.1f}" fill="{palette.text}">{escape(words)}</text></g>'
-        )
+        if kind in palette.links:
+            sign = _arrow((GAP_PX, y), (GAP_PX + 18, y), palette.links[kind])
+        else:
+            sign = (
+                f'<rect x="{GAP_PX + 5:.1f}" y="{y - 5:.1f}" width="8" height="10" rx="1.5" '
+                f'fill="{palette.boxes["encoder"]}" class="sign"/>'
+            )
+        text = f'<text x="{GAP_PX + 24:.1f}" y="{y + 3:.1f}" fill="{palette.text}">{escape(words)}</text>'
+        yield f"<g>{sign}{text}</g>"

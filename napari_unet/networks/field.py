@@ -14,7 +14,7 @@ from napari_unet.networks.options.base import NetworkOptions
 
 MAX_SIDE = 4096
 _LINEARIZED = (
-    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU,
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU,
     nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm,
     nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.PReLU, nn.Sigmoid,
 )  # fmt: skip
@@ -72,9 +72,11 @@ def _measure(kind: type[Network], options: NetworkOptions) -> ReceptiveField:
 
 def _radius(probe: Network, stride: int, dims: int, side: int) -> int | None:
     """Radius along the last axis, or None if it reaches the ends of an input of this side."""
-    image = torch.ones((1, 1, *(stride,) * (dims - 1), side), dtype=torch.float64, requires_grad=True)
-    start = side // 2 // stride * stride
-    window: Tensor = probe.on_grid(image)[..., start : start + stride]
+    # Near its border an unpadded network may see less than inside: there a strip will not do.
+    across = side if probe.geometry.margin else stride
+    image = torch.ones((1, 1, *(across,) * (dims - 1), side), dtype=torch.float64, requires_grad=True)
+    start, middle = side // 2 // stride * stride, slice(across // 2, across // 2 + 1)
+    window: Tensor = probe.on_grid(image)[(..., *(middle,) * (dims - 1), slice(start, start + stride))]
     (gradient,) = torch.autograd.grad(window.sum(), image)
     seen = torch.nonzero(gradient.abs().flatten(0, -2).sum(0)).flatten()
     first, last = int(seen.min()), int(seen.max())

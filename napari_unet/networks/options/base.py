@@ -57,6 +57,11 @@ class NetworkOptions(Config):
         """Return the smallest side of at least `side` at which tiling changes nothing."""
         return max(self.smallest, -(-side // self.stride) * self.stride)
 
+    def fitting_along(self, axis: int, side: int) -> int:
+        """Return the same along one axis, 0 being the first one of the plane or volume."""
+        del axis
+        return self.fitting(side)
+
     def thin(self) -> Self:
         """Return options of a network with the same receptive field that is quick to compute."""
         return self
@@ -128,6 +133,17 @@ class BlockOptions(NetworkOptions):
             return self.bias
         after = self.order[self.order.index("c") + 1 :]
         return not (self.norm == "batch" and "n" in after)
+
+    @property
+    def unit_in_words(self) -> str:
+        """What a unit consists of, such as "convolution 3, batch normalization, relu"."""
+        words = {
+            "c": f"convolution {self.kernel}",
+            "n": f"{self.norm} normalization" if self.norm != "none" else "",
+            "d": "dropout" if any(self.unit_dropout) else "",
+            "a": self.activation.replace("_", " ") if self.activation != "none" else "",
+        }
+        return ", ".join(words[letter] for letter in self.order if words[letter])
 
     def check_groups(self, widths: tuple[int, ...]) -> None:
         """Check that the groups divide all widths that are large enough.

@@ -163,10 +163,15 @@ class UNetOptions(BlockOptions):
     @property
     def stride(self) -> int:
         """Total down-sampling along the axis where it is largest."""
-        totals = [1] * self.dims
+        return max(self.strides)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Total down-sampling along each axis."""
+        totals = (1,) * self.dims
         for level in range(self.depth):
-            totals = [total * factor for total, factor in zip(totals, self.level_factor(level), strict=True)]
-        return max(totals)
+            totals = tuple(total * factor for total, factor in zip(totals, self.level_factor(level), strict=True))
+        return totals
 
     @property
     def local(self) -> bool:
@@ -202,6 +207,13 @@ class UNetOptions(BlockOptions):
         while self.output_side(side) < 1:
             side += 1
         return side
+
+    def fitting_along(self, axis: int, side: int) -> int:
+        """Return the same along one axis, which may be reduced less often than others."""
+        stride = self.strides[axis]
+        if stride == self.stride or self.padding == "valid" or self.fit in {"pad", "cut"}:
+            return self.fitting(side)
+        return max(1, -(-side // stride)) * stride
 
     def output_side(self, side: int) -> int:
         """Return the side of the output, or 0 if pooling would lose a pixel or nothing would be left."""
@@ -281,6 +293,7 @@ class UNetOptions(BlockOptions):
             "multiple": "",
         }
         return {
+            "block": f"{len(self.encoder_widths[0])} × ({self.unit_in_words})",
             "down": down[self.down],
             "up": up[self.up],
             "skip": skip[self.skip] + fit[self.fit] if self.skip != "none" else "no skips",

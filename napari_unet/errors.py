@@ -53,6 +53,24 @@ class UnansweredError(ModelError):
         return type(self), (str(self), self.questions)
 
 
+class AlmostKnownError(ModelError):
+    """A weights file that is almost one of a known network.
+
+    Parameters
+    ----------
+    finding : str
+        What it almost is, and what differs. The message adds what to do.
+    """
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(f"{finding} Pass partial=True to load what fits; the rest gets random weights.")
+        self.finding = finding
+
+    def __reduce__(self) -> tuple[type[AlmostKnownError], tuple[str]]:
+        """Errors cross from the background process."""
+        return type(self), (self.finding,)
+
+
 class DeviceError(NapariUnetError):
     """The requested device does not exist or has too little memory."""
 

@@ -7,6 +7,7 @@ import weakref
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_unet.gui.browsing import Browsing
 from napari_unet.gui.choosing import Choosing
 from napari_unet.gui.correcting import Correcting
 from napari_unet.gui.costing import Costing
@@ -15,6 +16,7 @@ from napari_unet.gui.exporting import Exporting
 from napari_unet.gui.finetuning import FineTuning
 from napari_unet.gui.merging import Merging
 from napari_unet.gui.modelling import Modelling
+from napari_unet.gui.opening import Opener
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.state import ViewerState
 from napari_unet.gui.tasks import Client
@@ -39,6 +41,8 @@ class Controller:
         self._desk = desk = Desk(viewer, self.state, client or JobClient(), Scratch())
         self.choosing = Choosing(desk)
         self.modelling = Modelling(desk)
+        self.browsing = Browsing(desk)
+        self.opening = Opener(desk, self.modelling, self.browsing)
         self.segmenting = Segmenting(desk, Merging(desk))
         self.correcting = Correcting(desk)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_unet.errors import LabelsError
+from napari_unet.errors import LabelsError, ModelError
 from napari_unet.events import Event, StepDone, ValidationDone
 from napari_unet.gui import layers
 from napari_unet.gui.choosing import reading_of
@@ -20,7 +20,6 @@ from napari_unet.jobs.requests import (
     ArrayRef,
     FinetuneRequest,
     FinetuneResult,
-    ModelRef,
     PairRef,
 )
 from napari_unet.training.config import FineTuneConfig
@@ -79,6 +78,11 @@ class FineTuning:
         state = self._desk.state
         model = state.model
         assert model is not None
+        if not model.can_train:
+            raise ModelError(
+                f'"{model.title}" can only predict: its file holds a program and no weights that could be trained. '
+                "Choose another model in step 1."
+            )
         pairs = [self._pair(count) for count in state.counts if count.correction not in state.skipped]
         pairs = [pair for pair in pairs if pair.reviewed.any()]
         if not pairs:
@@ -123,7 +127,7 @@ class FineTuning:
         self._number += 1
         candidate = self._desk.scratch.folder / f"candidate-{self._number}{SUFFIX}"
         return FinetuneRequest(
-            model=ModelRef(source=model.source, untrained=None if model.trained else model.spec),
+            model=model.ref,
             pairs=pairs,
             channels=state.channels,
             config=FineTuneConfig(seconds=60 * state.minutes, device=state.device, diameter_px=state.diameter_px),

@@ -19,7 +19,7 @@ MOST_CHANNELS = 16
 
 
 class Modelling:
-    """Lists models, opens weights files and describes new ones."""
+    """Lists models, chooses among them and describes new ones."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -53,9 +53,12 @@ class Modelling:
         state.model = choice
         state.channels, state.objects = channels, objects
 
-    def open_file(self, path: str) -> None:
-        """Read a weights file's description and choose it."""
-        self._desk.attempt(lambda: self._open(Path(path)))
+    def add(self, choice: ModelChoice) -> None:
+        """Add a model that was opened to the list, in place of its former self, and choose it."""
+        origin = choice.origin or choice.source
+        others = (one for one in self._desk.state.models if not one.trained or (one.origin or one.source) != origin)
+        self._desk.state.models = (*others, choice)
+        self.choose(choice)
 
     def describe_new(self, meaning: Meaning, classes: str, in_channels: int) -> None:
         """Change what the chosen untrained model gives; `classes` are names with commas between."""
@@ -88,12 +91,6 @@ class Modelling:
         target = _free_name(folder, re.sub(r"[^\w.-]+", "-", name).strip("-") or "model")
         copy_model(Path(candidate), target)
         return ModelChoice(title=f"{target.stem} (own)", source=str(target), spec=read_spec(target))
-
-    def _open(self, path: Path) -> None:
-        choice = ModelChoice(title=path.name, source=str(path), spec=read_spec(path))
-        self._desk.state.models = (*self._desk.state.models, choice)
-        self.choose(choice)
-        self._desk.state.tell(f"Opened {path.name}.")
 
     def _from_file(self, title: str, path: Path) -> ModelChoice | None:
         found: list[ModelChoice] = []

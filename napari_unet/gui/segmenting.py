@@ -25,7 +25,6 @@ from napari_unet.imaging.image import Image
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.requests import (
     ArrayRef,
-    ModelRef,
     ObjectsRequest,
     Region,
     SegmentRequest,
@@ -205,7 +204,7 @@ class Segmenting:
         labels = scratch.array(job.shape, np.uint32)
         refs.append(labels)
         return SegmentRequest(
-            model=ModelRef(source=job.model.source),
+            model=job.model.ref,
             image=image,
             inference=job.inference,
             objects=self._desk.state.objects,

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 from fake_client import FakeClient
+from qtpy.QtCore import Qt
 
 from napari_unet.gui import controller as controller_module
 from napari_unet.gui.controller import Controller
@@ -63,6 +64,20 @@ def idle(controller, qtbot):
         qtbot.waitUntil(lambda: not controller.state.busy, timeout=timeout)
 
     return wait
+
+
+@pytest.fixture
+def click_model():
+    """Click an entry in the list of models."""
+
+    def click(qtbot, step, title):
+        tree = step.models.tree
+        item = step.models.item(title)
+        item.parent().setExpanded(True)
+        tree.scrollToItem(item)
+        qtbot.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=tree.visualItemRect(item).center())
+
+    return click
 
 
 @pytest.fixture

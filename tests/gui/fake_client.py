@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_unet.errors import NapariUnetError
 from napari_unet.events import StepDone, TileDone, ValidationDone
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import Cost
@@ -20,6 +21,7 @@ from napari_unet.jobs.requests import (
     SegmentResult,
 )
 from napari_unet.jobs.scratch import open_array
+from napari_unet.jobs.work import work_for
 from napari_unet.objects.merging import merge_prediction
 
 TILE = 32
@@ -54,6 +56,9 @@ class FakeClient:
             "objects": self._objects,
             "merge": self._merge,
             "finetune": self._finetune,
+            "open": work_for,
+            "compare": work_for,
+            "download": work_for,
         }[request.kind](request)
         self._running = (number, work)
         return number
@@ -82,6 +87,9 @@ class FakeClient:
         except StopIteration as end:
             self._running = None
             return JobDone(number, end.value)
+        except NapariUnetError as error:
+            self._running = None
+            return JobFailed(number, str(error))
 
     def _segment(self, request):
         image = open_image(open_array(request.image.array), request.image.axes)

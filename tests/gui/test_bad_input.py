@@ -70,12 +70,14 @@ def test_a_model_for_volumes_on_a_plane(viewer, panel, controller, trained, blob
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x02}q\x00."])
-def test_a_file_that_is_no_model(controller, tmp_path, trained, content):
+def test_a_file_that_is_no_model(controller, idle, tmp_path, trained, content):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
-    controller.modelling.open_file(str(path))
+    controller.opening.open_file(str(path))
+    idle()
     assert controller.state.message.level == "error"
     assert "weights.safetensors" in controller.state.message.text
+    assert "weights.safetensors" in controller.state.opening.refusal
     assert controller.state.model == trained
 
 

@@ -156,7 +156,7 @@ def test_a_new_proposal_takes_the_place_of_the_last(controller, idle, proposed):
 
 def test_a_file_opened_by_hand_stays_in_the_list(controller, client, idle, proposed, tmp_path):
     (tmp_path / "mine.safetensors").write_bytes(client.candidate)
-    controller.modelling.open_file(str(tmp_path / "mine.safetensors"))
+    controller.opening.open_file(str(tmp_path / "mine.safetensors"))
     controller.finetuning.use(segment_again=False)
     idle()
     titles = [choice.title for choice in controller.state.models]

@@ -98,14 +98,12 @@ def test_buttons_wait_while_work_runs(viewer, panel, controller, blobs):
     assert step.segment.isEnabled()
 
 
-def test_choosing_a_model_changes_card_and_settings(panel, controller, trained):
+def test_choosing_a_model_changes_card_and_settings(panel, controller, trained, qtbot, click_model):
     step = panel.steps["Model"]
     assert "Blobs" in step.facts.text()
     assert "CC0" in step.facts.text()
     assert step.untrained.isHidden()
-    index = next(i for i, m in enumerate(controller.state.models) if not m.trained)
-    step.models.setCurrentIndex(index)
-    step.models.activated.emit(index)
+    click_model(qtbot, step, "unet-small")
     assert not controller.state.model.trained
     assert not step.untrained.isHidden()
     assert not step.form.isHidden()

@@ -4,67 +4,108 @@ from __future__ import annotations
 
 from html import escape
 
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QSpinBox, QWidget
+from qtpy.QtCore import QMimeData
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QLineEdit, QSpinBox, QWidget
 
+from napari_unet.gui.browsing import SUFFIXES
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.modelling import MOST_CHANNELS
-from napari_unet.gui.state import ModelChoice
 from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, silent
+from napari_unet.gui.widgets.model_shelves import ModelShelves
+from napari_unet.gui.widgets.network_view import NetworkView
+from napari_unet.gui.widgets.opening_card import OpeningCard
+from napari_unet.gui.widgets.report_view import ReportView
 from napari_unet.weights.spec import Meaning, ModelSpec
 
 
 class ModelStep(Step):
-    """Choose a model, see what it expects and gives, or describe a new one."""
+    """Choose a model, open anybody's weights, see what a model expects and gives, or describe a new one."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__(controller)
-        self.models = QComboBox()
-        self.models.setToolTip("Models with weights first, then new ones that have to be trained")
-        self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.models.activated.connect(self._choose)
-        self.open = button("Open a weights file…", "A .safetensors file that this program saved", self._open)
+        self.setAcceptDrops(True)
+        self.models = ModelShelves(controller)
+        self.open = button(
+            "Open a weights file…",
+            "Weights of any U-Net, also of other programs: PyTorch, Keras, TensorFlow, ONNX. Or drop a file here",
+            self._open,
+        )
+        self.folder = button("Choose a folder…", "List the weights files of a folder, now and next time", self._folder)
+        self.download = button(
+            "bioimage.io…", "Download a model of the bioimage.io collection by its name", self._download
+        )
+        self.opening = OpeningCard(controller)
         self.form = NewModelForm(controller)
         self.card, column = card()
         self.title, self.facts = heading(""), sentence(name="facts")
-        column.addWidget(self.title)
-        column.addWidget(self.facts)
+        self.title.setWordWrap(True)
+        self.report = ReportView(controller)
+        for widget in (self.title, self.facts, self.report):
+            column.addWidget(widget)
         self.untrained = sentence(
             "This model has no weights yet: it must be trained. Paint and review some objects in step 3, "
             "then train it from scratch in step 4.",
             "warning",
         )
-        self.add(heading("Model"), self.models, self.open, self.form, self.card, self.untrained)
+        self.only_predicts = sentence(
+            "This model can only predict: its file holds a program and no weights that could be trained.", "warning"
+        )
+        self.add(heading("Model"), self.models, self.open)
+        self.add_row(self.folder, self.download)
+        self.add(self.opening, self.form, self.card, NetworkView(controller), self.untrained, self.only_predicts)
         self.column.addStretch(1)
-        self.bind(self._show_models, "models", "model")
         self.bind(self._show_model, "model")
         self.bind(self._enable, "activity")
 
-    def _show_models(self) -> None:
-        with silent(self.models):
-            self.models.clear()
-            self.models.addItems([choice.title for choice in self.state.models])
-            self.models.setCurrentIndex(_position(self.state.models, self.state.model))
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802  # Qt's name
+        """Take a file that is dragged here."""
+        if _dropped_file(event.mimeData()) and not self.state.busy:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802  # Qt's name
+        """Open a file that is dropped here."""
+        path = _dropped_file(event.mimeData())
+        if path:
+            event.acceptProposedAction()
+            self.controller.opening.open_file(path)
 
     def _show_model(self) -> None:
         model = self.state.model
         self.card.setVisible(model is not None)
         self.form.setVisible(model is not None and not model.trained)
         self.untrained.setVisible(model is not None and not model.trained)
+        self.only_predicts.setVisible(model is not None and not model.can_train)
         if model is not None:
             self.title.setText(model.title if model.trained else model.variant)
             say(self.facts, facts(model.spec, model.description))
 
     def _enable(self) -> None:
-        for widget in (self.models, self.open, self.form):
+        for widget in (self.models, self.open, self.folder, self.download, self.form):
             widget.setEnabled(not self.state.busy)
 
-    def _choose(self, index: int) -> None:
-        self.controller.modelling.choose(self.state.models[index])
-
     def _open(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a weights file", "", "Models (*.safetensors);;All files (*)")
+        patterns = " ".join(f"*{suffix}" for suffix in SUFFIXES)
+        path, _ = QFileDialog.getOpenFileName(self, "Open a weights file", "", f"Weights ({patterns});;All files (*)")
         if path:
-            self.controller.modelling.open_file(path)
+            self.controller.opening.open_file(path)
+
+    def _folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose a folder with weights files")
+        if folder:
+            self.controller.browsing.choose_folder(folder)
+
+    def _download(self) -> None:
+        name, wanted = QInputDialog.getText(
+            self, "Download from bioimage.io", "Name of the model, for example affable-shark:"
+        )
+        if wanted:
+            self.controller.opening.download(name)
+
+
+def _dropped_file(mime: QMimeData) -> str:
+    """Return the first file of what is dropped; empty if there is none."""
+    return next((url.toLocalFile() for url in mime.urls() if url.isLocalFile()), "")
 
 
 class NewModelForm(Step):
@@ -106,14 +147,6 @@ class NewModelForm(Step):
     def _describe(self) -> None:
         meaning: Meaning = "semantic" if self.output.currentIndex() else "instances"
         self.controller.modelling.describe_new(meaning, self.classes.text(), self.channels.value())
-
-
-def _position(models: tuple[ModelChoice, ...], chosen: ModelChoice | None) -> int:
-    """Position of the chosen model; an untrained one is recognised by its variant."""
-    for index, choice in enumerate(models):
-        if chosen is not None and choice.title == chosen.title and choice.source == chosen.source:
-            return index
-    return -1
 
 
 def facts(spec: ModelSpec, description: str = "") -> str:

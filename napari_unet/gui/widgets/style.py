@@ -20,6 +20,16 @@ QPushButton#tab {{ background: transparent; border: none; border-bottom: 2px sol
   border-radius: 0; padding: 6px 3px; font-size: {small}pt; color: {dim}; }}
 QPushButton#tab:hover {{ color: {text}; }}
 QPushButton#tab:checked {{ color: {text}; border-bottom: 2px solid {tab}; }}
+QTreeWidget#models {{ background: {foreground}; border: none; border-radius: 4px; padding: 4px; }}
+QTreeWidget#models::item {{ padding: 2px 0; }}
+QTreeWidget#models::item:selected {{ background: {current}; color: {on_current}; }}
+QToolButton#fold {{ background: transparent; border: none; padding: 2px 0; color: {dim}; }}
+QToolButton#fold:hover {{ color: {text}; }}
+QPushButton#answer {{ background: {background}; border: 1px solid {primary}; border-radius: 4px; padding: 0;
+  text-align: left; }}
+QPushButton#answer:hover {{ border: 1px solid {tab}; }}
+QPushButton#answer:disabled {{ border: 1px solid {foreground}; }}
+QPushButton#answer QLabel {{ background: transparent; }}
 QFrame#strip {{ background: {foreground}; border: none; }}
 QFrame#strip QLabel {{ background: transparent; }}
 QProgressBar {{ min-height: 6px; max-height: 6px; border: none; border-radius: 3px;

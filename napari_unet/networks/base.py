@@ -71,7 +71,7 @@ def frame(image: Tensor, geometry: NetworkOptions) -> Tensor:
     """Surround an image (N, C, *size) so that the network's output covers it."""
     margin = geometry.margin
     for axis, size in enumerate(image.shape[2:], start=2):
-        after = geometry.fitting(size + 2 * margin) - size - margin
+        after = geometry.fitting_along(axis - 2, size + 2 * margin) - size - margin
         if margin:
             image = image.index_select(axis, _mirrored(size, margin, after, image.device))
         elif after:

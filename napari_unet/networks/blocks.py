@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_unet.errors import ModelError
 from napari_unet.networks.base import cut
 from napari_unet.networks.options.base import BlockOptions
 from napari_unet.networks.options.unet import UNetOptions
@@ -44,7 +45,13 @@ def make_activation(options: BlockOptions) -> nn.Module:
 
 
 def make_norm(channels: int, options: BlockOptions) -> nn.Module:
-    """Build the normalization layer; an identity for "none"."""
+    """Build the normalization layer; an identity for "none".
+
+    Raises
+    ------
+    ModelError
+        If the groups of "group" do not divide the channels.
+    """
     match options.norm:
         case "batch":
             return BATCH_NORM[options.dims](channels, eps=options.eps)
@@ -53,6 +60,10 @@ def make_norm(channels: int, options: BlockOptions) -> nn.Module:
         case "group":
             few = channels if options.own_groups else 1
             groups = options.groups if channels >= options.groups else few
+            if channels % groups:
+                raise ModelError(
+                    f"{channels} channels cannot be normalized in {groups} groups. Choose other groups or other widths."
+                )
             return nn.GroupNorm(groups, channels, eps=options.eps)
         case "none":
             return nn.Identity()

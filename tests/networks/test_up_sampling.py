@@ -47,3 +47,11 @@ def test_few_channels_are_groups_of_their_own():
     own = build_network("unet", width=4, depth=1, norm="group", groups=32, own_groups=True)
     assert own.encoder[1][0].norm.num_groups == 8
     assert build_network("unet", width=4, depth=1, norm="group", groups=32).encoder[1][0].norm.num_groups == 1
+
+
+def test_an_axis_that_is_reduced_less_is_padded_less():
+    network = build_network("unet-3d", width=2, depth=2, factors=((1, 2, 2), (2, 2, 2)), norm="none").eval()
+    assert network.stride == 4
+    assert [network.geometry.fitting_along(axis, 5) for axis in range(3)] == [6, 8, 8]
+    image = torch.randn((1, 1, 6, 8, 12))
+    assert torch.equal(network.on_grid(image), network(image))

@@ -7,7 +7,16 @@ from importlib import import_module
 from napari_unet.weights.recognition.recognised import Origin
 
 # Each of these modules has a tuple ORIGINS.
-MODULES = ("plain_unets", "keras_unets", "slim_unet")
+MODULES = (
+    "plain_unets",
+    "milesial",
+    "nested_unets",
+    "hub_unet",
+    "gated_unets",
+    "keras_unets",
+    "slim_unet",
+    "torch_em",
+)
 
 
 def origins() -> tuple[Origin, ...]:

@@ -176,6 +176,10 @@ class Recognised:
         Patterns of tensors in the file that prediction does not need.
     notes : tuple of str
         More sentences for the report.
+    classes, channel_names : tuple of str
+        Names of the output and the input channels, where something beside the tensors tells them.
+    pixel_size_um : float, optional
+        Size of a pixel that it was trained at, if that is told.
     """
 
     why: str
@@ -187,6 +191,9 @@ class Recognised:
     questions: tuple[Question, ...] = ()
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    pixel_size_um: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ ZHOU = "Zhou et al. (2018), https://doi.org/10.1007/978-3-030-00889-5_1"
 OKTAY = "Oktay et al. (2018), https://arxiv.org/abs/1804.03999"
 ALOM = "Alom et al. (2018), https://arxiv.org/abs/1802.06955"
 MONAI = "MONAI, https://doi.org/10.48550/arXiv.2211.02701"
-
 SMP = "segmentation-models-pytorch, https://github.com/qubvel-org/segmentation_models.pytorch"
+
 FAMILIES: dict[str, Family] = {
     "unet": Family(UNetOptions, "napari_unet.networks.unet:UNet"),
     "nested": Family(NestedOptions, "napari_unet.networks.nested:NestedUNet"),

@@ -1,0 +1,1 @@
+"""Encoders known from image classification, one file a family."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
+from scipy.special import softmax
 
 from napari_unet.events import Event, Progress
 from napari_unet.objects.config import ObjectOptions
@@ -82,7 +83,11 @@ def decode(block: Floats, spec: Decodable, options: ObjectOptions) -> tuple[Labe
     if spec.meaning == "instances":
         labels = find_instances(block, options)
         return labels, int(labels.max(initial=0))
-    labels = find_classes(block, options, background=spec.activation != "sigmoid")
+    if spec.activation == "none" and len(block) > 1:
+        # Raw outputs have no scale that a threshold could be on; which one is largest says enough.
+        block = softmax(block, axis=0)
+    background = spec.activation != "sigmoid" and len(block) > 1
+    labels = find_classes(block, options, background=background)
     return labels, int(ndi.label(labels > 0)[1])
 
 

@@ -94,7 +94,7 @@ class ModelSpec(Config):
     @property
     def foreground_classes(self) -> tuple[str, ...]:
         """The classes that are not background."""
-        return self.classes if self.activation == "sigmoid" else self.classes[1:]
+        return self.classes if self.activation == "sigmoid" or len(self.classes) == 1 else self.classes[1:]
 
 
 def untrained_spec(

@@ -8,10 +8,11 @@ from scipy import ndimage as ndi
 
 from napari_unet.events import Progress, finish
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.labelling import fill_holes, label_events
+from napari_unet.objects.labelling import decode, fill_holes, label_events
 from napari_unet.training.targets import class_targets
 
 INSTANCES_2D = SimpleNamespace(meaning="instances", activation="softmax", dims=2)
+RAW = SimpleNamespace(meaning="semantic", activation="none", dims=2)
 INSTANCES_3D = SimpleNamespace(meaning="instances", activation="softmax", dims=3)
 
 
@@ -175,3 +176,13 @@ def test_labels_are_written_where_asked(ball_stack):
     labels, _ = finish(label_events(planes, INSTANCES_2D, ObjectOptions(min_size_px=0), out))
     assert labels is out
     assert same_objects(out[0], ball_stack)
+
+
+def test_of_raw_outputs_the_largest_wins_and_a_single_one_is_thresholded():
+    options = ObjectOptions(min_size_px=0, fill_holes=False)
+    raw = np.zeros((3, 4, 6), np.float32)
+    raw[0] = 5
+    raw[1, :, 2:4] = 40
+    raw[2, :, 4:] = 300
+    assert decode(raw, RAW, options)[0][0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert decode(raw[1:2], RAW, options)[0][0].tolist() == [0, 0, 1, 1, 0, 0]

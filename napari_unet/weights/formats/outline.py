@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, Protocol, cast
 
 from napari_unet.errors import ModelError
 from napari_unet.weights.formats.limits import check_claim, shape_text, shorten
@@ -41,6 +42,16 @@ UNREAD_TENSORS = {
     "torch._utils._rebuild_device_tensor_from_numpy": "tensors of another device",
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "tensors of another device",
 }
+
+
+class Readable(Protocol):
+    """What of a binary file is used."""
+
+    def read(self, count: int, /) -> bytes: ...  # noqa: D102
+
+    def readline(self) -> bytes: ...  # noqa: D102
+
+    def tell(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +113,8 @@ class _Follower:
         self.claimed = 0
         self.held = 0
 
-    def follow(self, stream: IO[bytes]) -> Outline:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+    def follow(self, stream: Readable) -> Outline:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", stream))):
             if count > MAX_OPERATIONS:
                 raise ModelError(f'"{self.path.name}" is refused: its table of contents has too many entries.')
             step = STEPS.get(opcode.name)
@@ -303,7 +314,7 @@ STEPS: Mapping[str, Callable[[_Follower, Any], None]] = {
 }
 
 
-def outline_pickle(path: Path, stream: IO[bytes], stored_bytes: Callable[[str], int]) -> Outline:
+def outline_pickle(path: Path, stream: Readable, stored_bytes: Callable[[str], int]) -> Outline:
     """Follow a pickle without carrying it out.
 
     Parameters
@@ -321,6 +332,17 @@ def outline_pickle(path: Path, stream: IO[bytes], stored_bytes: Callable[[str], 
         If it is damaged, uses instructions that plain weights do not, or claims more than the file holds.
     """
     try:
-        return _Follower(path, stored_bytes).follow(stream)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        with warnings.catch_warnings():  # forged texts have escapes that Python warns of
+            warnings.simplefilter("ignore")
+            return _Follower(path, stored_bytes).follow(stream)
+    except (
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise ModelError(f'"{path.name}" is damaged: its table of contents cannot be read. Copy it again.') from error

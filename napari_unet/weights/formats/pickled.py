@@ -16,11 +16,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from napari_unet.errors import ModelError
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
-from napari_unet.weights.formats.limits import check_file, open_zip, read_member, reason, verify_checksums
+from napari_unet.weights.formats.limits import (
+    MAX_TEXT_BYTES,
+    check_file,
+    open_zip,
+    read_member,
+    reason,
+    verify_checksums,
+)
 from napari_unet.weights.formats.outline import Outline, outline_pickle
 from napari_unet.weights.formats.stubs import check_names, stand_ins
 from napari_unet.weights.formats.unwrapping import unwrap
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+MAX_NAME_BYTES = 4096
 MAP_BYTES = 512 * 1024**2
 """From this size on a file is mapped, so that what is not used of it (the optimizer's state) takes no memory."""
 
@@ -96,7 +104,8 @@ def _outline_legacy(path: Path, size: int) -> Outline:
         if file.read(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
             raise ModelError(f'"{path.name}" is not a file that torch.save wrote.')
         file.seek(0)
-        outlines = [outline_pickle(path, file, lambda _: size) for _ in range(5)]
+        bounded = _Bounded(file, size)
+        outlines = [outline_pickle(path, bounded, lambda _: size) for _ in range(5)]
     if any(part.names for part in (*outlines[:3], outlines[4])):
         raise ModelError(f'"{path.name}" is refused: it asks for classes where a file has only numbers.')
     outline = outlines[3]
@@ -107,6 +116,23 @@ def _outline_legacy(path: Path, size: int) -> Outline:
             "or was copied only in part. Copy it again."
         )
     return outline
+
+
+class _Bounded:
+    """A file of which no piece larger than itself can be asked for: Python takes the memory before it reads."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self.file = file
+        self.size = size
+
+    def read(self, count: int) -> bytes:
+        return self.file.read(min(count, self.size - self.file.tell(), MAX_TEXT_BYTES))
+
+    def readline(self) -> bytes:
+        return self.file.readline(MAX_NAME_BYTES)
+
+    def tell(self) -> int:
+        return self.file.tell()
 
 
 def _load(path: Path, outline: Outline, *, mapped: bool) -> object:

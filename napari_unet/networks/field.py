@@ -53,6 +53,9 @@ def receptive_field(network: Network) -> ReceptiveField:
     pixels an output window depends on. The axis that is measured is the last one, along which no
     network sees less far than along the others, and a thin network stands for a wide one.
     """
+    known = network.geometry
+    if known.radius is not None:
+        return ReceptiveField(known.stride, known.radius, known.local)
     return _measure(type(network), network.geometry)  # type: ignore[arg-type]  # classes are hashable
 
 

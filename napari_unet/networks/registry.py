@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def variants() -> dict[str, str]:
     """Names and one-line descriptions of all U-Nets that can be built."""
-    return {name: variant.description for name, variant in VARIANTS.items()}
+    return {name: variant.description for name, variant in VARIANTS.items() if FAMILIES[variant.family].buildable}
 
 
 def network_spec(variant: str, in_channels: int, out_channels: int, options: Mapping[str, Any]) -> NetworkSpec:

@@ -9,9 +9,11 @@ from typing import Any
 from napari_unet.networks.options.attention import AttentionOptions
 from napari_unet.networks.options.base import NetworkOptions
 from napari_unet.networks.options.encoder import EncoderUNetOptions
+from napari_unet.networks.options.isolated import IsolatedOptions
 from napari_unet.networks.options.monai import MonaiOptions
 from napari_unet.networks.options.nested import NestedOptions
 from napari_unet.networks.options.recurrent import RecurrentOptions
+from napari_unet.networks.options.residual import ResidualOptions
 from napari_unet.networks.options.unet import UNetOptions
 
 
@@ -27,11 +29,14 @@ class Family:
         "module:class" of the network.
     extra : str
         Optional extra of this package that it needs, if any.
+    buildable : bool
+        False for networks that need the file of their author, which can only predict.
     """
 
     options: type[NetworkOptions]
     network: str
     extra: str = ""
+    buildable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +68,18 @@ OKTAY = "Oktay et al. (2018), https://arxiv.org/abs/1804.03999"
 ALOM = "Alom et al. (2018), https://arxiv.org/abs/1802.06955"
 MONAI = "MONAI, https://doi.org/10.48550/arXiv.2211.02701"
 SMP = "segmentation-models-pytorch, https://github.com/qubvel-org/segmentation_models.pytorch"
+ZHANG = "Zhang, Liu and Wang (2018), https://doi.org/10.1109/LGRS.2018.2802944"
 
 FAMILIES: dict[str, Family] = {
     "unet": Family(UNetOptions, "napari_unet.networks.unet:UNet"),
     "nested": Family(NestedOptions, "napari_unet.networks.nested:NestedUNet"),
     "attention": Family(AttentionOptions, "napari_unet.networks.attention:AttentionUNet"),
     "recurrent": Family(RecurrentOptions, "napari_unet.networks.recurrent:RecurrentUNet"),
+    "residual": Family(ResidualOptions, "napari_unet.networks.residual:ResidualUNet"),
     "monai": Family(MonaiOptions, "napari_unet.networks.monai:MonaiNetwork", extra="monai"),
     "encoder": Family(EncoderUNetOptions, "napari_unet.networks.encoder_unet:EncoderUNet"),
+    # The class is in a room above this one: only names of files lead to it, never these options alone.
+    "isolated": Family(IsolatedOptions, "napari_unet.weights.isolated.network:IsolatedNetwork", buildable=False),
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -199,6 +208,35 @@ VARIANTS: dict[str, Variant] = {
         },
         "Isensee et al. (2021), https://doi.org/10.1038/s41592-020-01008-z",
     ),
+    "residual-unet": Variant(
+        "Residual U-Net: each block is added to what enters it, 64 to 512 channels", "residual", {"start": "c"}, ZHANG
+    ),
+    "residual-unet-3d": Variant(
+        "Residual U-Net for volumes, 16 to 128 channels",
+        "residual",
+        {"dims": 3, "width": 16, "start": "c"},
+        ZHANG,
+    ),
+    "residual-unet-3dunet": Variant(
+        "Residual U-Net of pytorch-3dunet and PlantSeg: group normalization, skips joined by addition",
+        "residual",
+        {
+            "dims": 3, "depth": 4, "order": "nca", "norm": "group", "bias": False, "activate_sum": True,
+            "projection": "before", "down": "max", "up": "transpose3", "up_bias": False, "skip": "add",
+        },
+        "https://github.com/wolny/pytorch-3dunet; Lee et al. (2017), https://doi.org/10.48550/arXiv.1706.00120",
+    ),
+    "residual-unet-nnunet": Variant(
+        "Residual encoder U-Net of nnU-Net: many blocks on the way down, one convolution on the way up",
+        "residual",
+        {
+            "dims": 3, "depth": 5, "widths": (32, 64, 128, 256, 320, 320), "stem": 32, "blocks": (1, 3, 4, 6, 6, 6),
+            "order": "cna", "bias": True, "norm": "instance", "activation": "leaky_relu", "decoder": "plain",
+            "activate_sum": True, "projection_order": "cn", "projection_bias": False, "shortcut": "average",
+            "up": "transpose", "first": "decoder",
+        },
+        "Isensee et al. (2024), https://doi.org/10.1007/978-3-031-72114-4_47",
+    ),
     "monai-unet": Variant(
         "MONAI's UNet: residual units, the first convolution halves the resolution already",
         "monai",
@@ -270,4 +308,6 @@ VARIANTS: dict[str, Variant] = {
         {"encoder": "efficientnet-b0", "nested": True},
         f"{SMP}; {ZHOU}",
     ),
+    "onnx": Variant("A network of other people's in ONNX, which can only predict", "isolated"),
+    "torchscript": Variant("A network of other people's in TorchScript, which can only predict", "isolated"),
 }  # fmt: skip

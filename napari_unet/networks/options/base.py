@@ -53,6 +53,11 @@ class NetworkOptions(Config):
         """The smallest side of an input."""
         return self.stride
 
+    @property
+    def radius(self) -> int | None:
+        """Pixels that it looks beyond a window of the output, where that need not be measured by gradient."""
+        return None
+
     def fitting(self, side: int) -> int:
         """Return the smallest side of at least `side` at which tiling changes nothing."""
         return max(self.smallest, -(-side // self.stride) * self.stride)

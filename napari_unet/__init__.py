@@ -45,6 +45,7 @@ _HOMES = {
     "read_image": "imaging.reading",
     "save_masks": "export.tiff",
     "segment": "inference.segmentation",
+    "suggest_normalization": "inference.scaling",
     "variants": "networks.registry",
 }
 
@@ -62,6 +63,7 @@ __all__ = [
     "read_image",
     "save_masks",
     "segment",
+    "suggest_normalization",
     "variants",
 ]
 

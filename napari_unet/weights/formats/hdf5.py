@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,9 @@ MAX_ARRAY_BYTES = 8 * 1024**3
 MAX_TOTAL_BYTES = 16 * 1024**3
 MAX_ATTRIBUTE_BYTES = 64 * 1024**2
 MAX_RATIO = 1000
+TRIAL_SECONDS = 30.0
+TRIAL_BYTES_A_SECOND = 20e6
+CRASHED_ON_WINDOWS = 0xC0000000
 # Deflate, shuffle and Fletcher's checksum are built in; any other filter would load a library from a folder.
 BUILT_IN_FILTERS = frozenset({1, 2, 3})
 FLOAT_AND_INTEGER = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"})
@@ -166,7 +171,7 @@ class Hdf5:
         # A text of any length lies elsewhere in the file, and several may be the same one.
         variable = h5py.check_vlen_dtype(attribute.dtype) or h5py.check_string_dtype(attribute.dtype)
         longest = self.size if variable and attribute.dtype.kind == "O" else attribute.dtype.itemsize
-        limit = MAX_ATTRIBUTE_BYTES if count == 1 else 64 * MAX_ATTRIBUTE_BYTES
+        limit = MAX_ATTRIBUTE_BYTES if count == 1 else 256 * MAX_ATTRIBUTE_BYTES
         if count > MAX_OBJECTS or count * min(longest, MAX_ATTRIBUTE_BYTES) > limit:
             raise ModelError(
                 f'"{self.path.name}" is refused: its description "{shorten(name)}" is too large to be one.'
@@ -184,7 +189,7 @@ class Hdf5:
 
 @contextmanager
 def open_hdf5(path: Path, content: bytes | None = None) -> Iterator[Hdf5]:
-    """Open an HDF5 file, or its `content` that lay inside a zip.
+    """Open an HDF5 file, or its `content` that lay inside a zip, after a trial in a process of its own.
 
     Parameters
     ----------
@@ -198,8 +203,19 @@ def open_hdf5(path: Path, content: bytes | None = None) -> Iterator[Hdf5]:
         If it cannot be read, also for whatever goes wrong while it is read inside the block.
     """
     size = check_file(path) if content is None else len(content)
+    try_elsewhere(path, content, size)
+    with open_here(path, content) as hdf5:
+        yield hdf5
+
+
+@contextmanager
+def open_here(path: Path, content: bytes | None = None) -> Iterator[Hdf5]:
+    """Open an HDF5 file without a trial; see `open_hdf5`."""
+    size = check_file(path) if content is None else len(content)
+    # Locks fail on many network drives, and nothing is written here.
+    options = {"locking": False} if content is None else {}
     try:
-        with h5py.File(path if content is None else io.BytesIO(content), "r", **_locking(content)) as file:
+        with h5py.File(path if content is None else io.BytesIO(content), "r", **options) as file:
             yield Hdf5(path, file, size)
     except ModelError:
         raise
@@ -211,6 +227,30 @@ def open_hdf5(path: Path, content: bytes | None = None) -> Iterator[Hdf5]:
         ) from error
 
 
-def _locking(content: bytes | None) -> dict[str, bool]:
-    # Locks fail on many network drives, and nothing is written here.
-    return {"locking": False} if content is None else {}
+def try_elsewhere(path: Path, content: bytes | None, size: int) -> None:
+    """Read all of a file in a process of its own first: the HDF5 library can hang or crash on a damaged one.
+
+    Raises
+    ------
+    ModelError
+        If the process crashes or does not end in time.
+    """
+    command = (sys.executable, "-P", "-m", "napari_unet.weights.formats.hdf5_trial")
+    try:
+        code = subprocess.run(  # noqa: S603  # our own module, run by this Python
+            (*command, "-" if content is not None else str(path.absolute())),
+            input=content or b"",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=TRIAL_SECONDS + size / TRIAL_BYTES_A_SECOND,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        problem = "reading it does not end"
+    except OSError:
+        return  # where no process can be started, the file is opened all the same
+    else:
+        problem = "reading it crashes" if code < 0 or code >= CRASHED_ON_WINDOWS else ""
+    if problem:
+        raise ModelError(f'"{path.name}" is damaged: {problem}. Copy it again, or save the weights again.')

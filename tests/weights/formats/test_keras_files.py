@@ -11,7 +11,16 @@ import pytest
 from keras_writer import layer, nested, save_h5_model, save_h5_weights, save_keras, write_weights_3
 
 from napari_unet.errors import ModelError
+from napari_unet.weights.formats import hdf5
 from napari_unet.weights.formats.keras import read_keras
+
+
+@pytest.fixture(autouse=True)
+def _without_trial(request, monkeypatch):
+    """Each trial starts a process, which the many files of these tests do without, but for those about trials."""
+    if "trial" not in request.node.name:
+        monkeypatch.setattr(hdf5, "try_elsewhere", lambda *_: None)
+
 
 RNG = np.random.default_rng(3)
 
@@ -320,3 +329,26 @@ def test_flipped_bits_never_end_otherwise(tmp_path, writer):
             read_keras(path)
         except ModelError as error:
             assert path.name in str(error)  # noqa: PT017
+
+
+def test_a_trial_lets_good_and_refused_files_pass(tmp_path):
+    layers = small()
+    assert_tensors(read_keras(save_h5_model(tmp_path / "a.h5", layers)), layers)
+    assert_tensors(read_keras(save_keras(tmp_path / "a.keras", layers)), layers)
+    linked(tmp_path)
+    with pytest.raises(ModelError, match="a link that may lead"):
+        read_keras(tmp_path / "x.weights.h5")
+
+
+def test_a_trial_that_does_not_end_is_refused(tmp_path, monkeypatch):
+    path = save_h5_model(tmp_path / "a.h5", small())
+    monkeypatch.setattr(hdf5, "TRIAL_SECONDS", 0.0)
+    with pytest.raises(ModelError, match="reading it does not end"):
+        read_keras(path)
+
+
+def test_a_trial_that_crashes_is_refused(tmp_path, monkeypatch):
+    path = save_h5_model(tmp_path / "a.h5", small())
+    monkeypatch.setattr(hdf5.subprocess, "run", lambda *_, **__: hdf5.subprocess.CompletedProcess((), -11))
+    with pytest.raises(ModelError, match="reading it crashes"):
+        read_keras(path)

@@ -13,6 +13,7 @@ import napari_unet as nu
 from napari_unet.errors import ModelError, NapariUnetError
 from napari_unet.networks.adapting import shapes_of
 from napari_unet.networks.spec import NetworkSpec
+from napari_unet.weights.formats import hdf5
 
 WRITERS = {
     "keras 2 model": lambda path, layers: save_h5_model(path / "unet.hdf5", layers),
@@ -25,6 +26,12 @@ WRITERS = {
     ),
 }
 WITH_GRAPH = [name for name in WRITERS if not name.endswith("weights")]
+
+
+@pytest.fixture(autouse=True)
+def _without_trial(monkeypatch):
+    """Each trial of an HDF5 file starts a process, which the many files of these tests do without."""
+    monkeypatch.setattr(hdf5, "try_elsewhere", lambda *_: None)
 
 
 def images(channels=1, sizes=((32, 48), (48, 32))):

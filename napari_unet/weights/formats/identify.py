@@ -18,7 +18,7 @@ ACCEPTED = (
 )
 SUFFIXES = {
     ".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors", ".h5", ".hdf5", ".keras", ".index", ".npz", ".onnx", ".tar",
-    ".pth.tar",
+    ".pth.tar", ".pytorch",
 }  # fmt: skip
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from napari_unet.errors import ModelError
+from napari_unet.weights.formats.beside import read_beside
 from napari_unet.weights.formats.checkpoint import Checkpoint
 from napari_unet.weights.formats.identify import Kind, identify, locate
 
@@ -41,7 +43,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     kind = identify(place)
     if kind not in READERS:
         raise ModelError(f'"{place.name}" is a {kind}, which is not a set of weights by names. Open it as a model.')
-    return _reader(READERS[kind])(place)
+    checkpoint = _reader(READERS[kind])(place)
+    extras, notes = read_beside(checkpoint.path)
+    return replace(checkpoint, extras={**extras, **checkpoint.extras}, notes=(*checkpoint.notes, *notes))
 
 
 def _reader(name: str) -> Callable[[Path], Checkpoint]:

@@ -16,6 +16,8 @@ MODULES = (
     "keras_unets",
     "slim_unet",
     "torch_em",
+    "encoder_unets",
+    "unet3d",
 )
 
 

@@ -80,6 +80,12 @@ OTHER = Made("")
 """Anything whose content does not matter here."""
 
 
+class _Tuple(tuple[Any, ...]):  # noqa: SLOT001  # Python gives a tuple of any length no slots
+    """A tuple that knows how many tuples are in it, all told."""
+
+    weight: int
+
+
 @dataclass(slots=True)
 class Outline:
     """Names and sizes that occur in a pickle.
@@ -149,13 +155,19 @@ class _Follower:
         return items
 
     def marked_tuple(self, _: object) -> None:
-        self.push(tuple(self._since_mark()))
+        self._push_tuple(self._since_mark())
 
     def short_tuple(self, length: int) -> None:
-        items = tuple(self.stack[-length:]) if length else ()
-        if length:
-            del self.stack[-length:]
-        self.push(items)
+        items = [self.stack.pop() for _ in range(length)][::-1]
+        self._push_tuple(items)
+
+    def _push_tuple(self, items: list[Any]) -> None:
+        """Tuples of the same tuple again and again are small to store and endless to compare."""
+        whole = _Tuple(items)
+        whole.weight = 1 + sum(item.weight for item in items if isinstance(item, _Tuple))
+        if whole.weight > MAX_OPERATIONS:
+            self._refuse("holds tuples nested beyond all measure")
+        self.push(whole)
 
     def put(self, argument: int) -> None:
         self.memo[argument] = self.stack[-1]

@@ -157,7 +157,8 @@ class _Search:
             self._count(depth)
             attributes = module.attributes()
             settings[prefix.rstrip(".")] = {"class": module.origin, **self._layer_settings(attributes)}
-            fleeting = attributes.get("_non_persistent_buffers_set") or ()
+            fleeting = attributes.get("_non_persistent_buffers_set")
+            fleeting = fleeting if isinstance(fleeting, set) else set()
             for kind in ("_parameters", "_buffers"):
                 for name, value in _named(attributes.get(kind)):
                     self._count(depth)

@@ -219,6 +219,12 @@ def test_objects_nested_beyond_measure_are_refused(tmp_path):
             read_pickled(path)
 
 
+def test_tuples_that_take_forever_to_compare_are_refused(tmp_path):
+    doubled = b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
+    with pytest.raises(ModelError, match="tuples nested beyond all measure"):
+        read_pickled(made_by_hand(tmp_path / "slow.pth", b"\x80\x02}" + doubled + b"Ns."))
+
+
 class Treacherous:
     """Importable here, and would run code if a reader made one."""
 

@@ -41,6 +41,7 @@ class EncoderUNet(Network):
 
     def __init__(self, in_channels: int, out_channels: int, options: EncoderUNetOptions) -> None:
         super().__init__(in_channels, out_channels, options)
+        self.options = options
         self.encoder = make_encoder(in_channels, options.plan, options.depth)
         self.decoder = NestedDecoder(options) if options.nested else PlainDecoder(options)
         self.head = nn.Conv2d(options.up_channels[-1], out_channels, 3, padding=1)
@@ -48,7 +49,7 @@ class EncoderUNet(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """From an image (N, in_channels, Y, X) to logits of its size."""
-        deepest_first = self.encoder(x)[::-1][: self.geometry.depth]
+        deepest_first = self.encoder(x)[::-1][: self.options.depth]
         logits: Tensor = self.head(self.decoder(deepest_first, x.shape[2:]))
         return logits
 

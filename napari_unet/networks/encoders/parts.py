@@ -58,7 +58,7 @@ class ConvNorm(nn.Sequential):
             self.add_module("pad", nn.ZeroPad2d((before, after, before, after)))
         inside = before if before == after else 0
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, inside, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
         if act is not None:
             self.act = act
 

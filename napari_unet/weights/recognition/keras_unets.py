@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from napari_unet.weights.recognition.recognised import (
 KERNEL = (3, 2, 0, 1)
 ZHIXUHAO = "zhixuhao U-Net"
 TUTORIAL = "Keras U-Net of 32 to 512 channels"
+OBJECT_NAME = r"(?:.*/)?(layer_with_weights-\d+)/(\w+)/\.ATTRIBUTES/VARIABLE_VALUE"
 CONCAT = Question(
     "concat",
     {
@@ -61,10 +63,33 @@ def _other(reading: Reading) -> Recognised:
 
 def _recognise(reading: Reading, family: str) -> Recognised:
     description = reading.extras.get("keras")
-    if not description:
+    if description:
+        return _recognise_layers(reading, description, family)
+    names = _object_names(reading.shapes)
+    if not names:
         raise fail("it is no file of Keras")
+    shapes = {short: reading.shapes[name] for short, name in names.items()}
+    order = sorted({name.rsplit("/", 1)[0] for name in names}, key=lambda layer: int(layer.rsplit("-", 1)[1]))
+    found = _recognise_layers(replace(reading, shapes=shapes), {"graph": None, "order": order}, family)
+    return replace(found, sources={ours: _renamed(take, names) for ours, take in found.sources.items()})
+
+
+def _renamed(source: str | Take, names: Mapping[str, str]) -> str | Take:
+    if isinstance(source, str):
+        return names.get(source, source)
+    return replace(source, name=names.get(source.name, source.name))
+
+
+def _object_names(shapes: Shapes) -> dict[str, str]:
+    """Names in a TensorFlow 2 checkpoint of a Keras model, which numbers the layers with weights in their order."""
+    matches = {name: re.fullmatch(OBJECT_NAME, name) for name in shapes}
+    return {f"{match[1]}/{match[2]}": name for name, match in matches.items() if match}
+
+
+def _recognise_layers(reading: Reading, description: Mapping[str, Any], family: str) -> Recognised:
     shapes = reading.shapes
     questions: tuple[Question, ...] = ()
+    notes: tuple[str, ...] = ()
     if description["graph"]:
         plan = plan_of_graph(description["graph"], description["outputs"])
         why = "the graph in the file is that of a U-Net"
@@ -72,9 +97,9 @@ def _recognise(reading: Reading, family: str) -> Recognised:
         plan = plan_of_tensors(shapes, description["order"])
         why = "the numbers of channels of its convolutions are those of a U-Net"
     _check_kernels(shapes, plan)
-    if family != (ZHIXUHAO if is_zhixuhao(shapes, plan) else TUTORIAL if is_tutorial(shapes, plan) else ""):
+    known = ZHIXUHAO if is_zhixuhao(shapes, plan) else TUTORIAL if is_tutorial(shapes, plan) else ""
+    if family != known:
         raise fail("it has other convolutions")
-    notes: tuple[str, ...] = ()
     if not description["graph"]:
         questions, notes = _settle(reading, plan, family)
     return replace(_describe(shapes, plan, family), why=why, questions=questions, notes=notes)
@@ -257,7 +282,7 @@ def _constant(value: float, width: int) -> Callable[[Tensor], Tensor]:
     return lambda tensor: torch.full((width,), value, dtype=tensor.dtype)
 
 
-FINGERPRINT = ("*/kernel",)
+FINGERPRINT = ("*/kernel*",)
 
 ORIGINS = (
     Origin("Keras U-Net", "https://keras.io", FINGERPRINT, _other),

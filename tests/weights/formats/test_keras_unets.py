@@ -8,6 +8,7 @@ import pytest
 import torch
 from keras_networks import Tape, normalized, tutorial, zhixuhao
 from keras_writer import layer, nested, save_h5_model, save_h5_weights, save_keras, write_weights_3
+from tensorflow_writer import save_checkpoint
 
 import napari_unet as nu
 from napari_unet.errors import ModelError, NapariUnetError
@@ -145,6 +146,23 @@ def test_rescaling_becomes_the_normalization(tmp_path):
     assert model.spec.normalization.method == "fixed"
     assert model.spec.normalization.high == pytest.approx((255.0,))
     assert_same(model, tutorial, tape, depth=2)
+
+
+@pytest.mark.parametrize("build", [tutorial, zhixuhao])
+def test_a_saved_model_of_tensorflow_opens(tmp_path, build):
+    tape = record(build)
+    weighted = [item["weights"] for item in tape.layers if item["weights"]]
+    end = "/.ATTRIBUTES/VARIABLE_VALUE"
+    variables = {
+        f"layer_with_weights-{i}/{name}{end}": value for i, item in enumerate(weighted) for name, value in item.items()
+    }
+    slots = {name.replace(end, f"/.OPTIMIZER_SLOT/optimizer/m{end}"): value for name, value in variables.items()}
+    counters = {f"optimizer/iter{end}": np.int64(3), f"keras_api/metrics/0/total{end}": np.float32(3)}
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    save_checkpoint(tmp_path / "variables" / "variables", variables | slots | counters, listed=False)
+    for path in (tmp_path / "variables" / "variables.index", tmp_path):
+        assert_same(nu.load_model(path), build, tape)
 
 
 @pytest.mark.parametrize("build", [tutorial, zhixuhao])

@@ -8,7 +8,9 @@ from typing import Any
 
 from napari_unet.networks.options.attention import AttentionOptions
 from napari_unet.networks.options.base import NetworkOptions
+from napari_unet.networks.options.convnext import ConvNextOptions
 from napari_unet.networks.options.encoder import EncoderUNetOptions
+from napari_unet.networks.options.full_scale import FullScaleOptions
 from napari_unet.networks.options.isolated import IsolatedOptions
 from napari_unet.networks.options.monai import MonaiOptions
 from napari_unet.networks.options.nested import NestedOptions
@@ -69,6 +71,8 @@ ALOM = "Alom et al. (2018), https://arxiv.org/abs/1802.06955"
 MONAI = "MONAI, https://doi.org/10.48550/arXiv.2211.02701"
 SMP = "segmentation-models-pytorch, https://github.com/qubvel-org/segmentation_models.pytorch"
 ZHANG = "Zhang, Liu and Wang (2018), https://doi.org/10.1109/LGRS.2018.2802944"
+HUANG = "Huang et al. (2020), https://doi.org/10.1109/ICASSP40776.2020.9053405"
+LIU = "Liu et al. (2022), https://doi.org/10.1109/CVPR52688.2022.01167"
 
 FAMILIES: dict[str, Family] = {
     "unet": Family(UNetOptions, "napari_unet.networks.unet:UNet"),
@@ -76,6 +80,8 @@ FAMILIES: dict[str, Family] = {
     "attention": Family(AttentionOptions, "napari_unet.networks.attention:AttentionUNet"),
     "recurrent": Family(RecurrentOptions, "napari_unet.networks.recurrent:RecurrentUNet"),
     "residual": Family(ResidualOptions, "napari_unet.networks.residual:ResidualUNet"),
+    "full-scale": Family(FullScaleOptions, "napari_unet.networks.full_scale:FullScaleUNet"),
+    "convnext": Family(ConvNextOptions, "napari_unet.networks.convnext:ConvNextUNet"),
     "monai": Family(MonaiOptions, "napari_unet.networks.monai:MonaiNetwork", extra="monai"),
     "encoder": Family(EncoderUNetOptions, "napari_unet.networks.encoder_unet:EncoderUNet"),
     # The class is in a room above this one: only names of files lead to it, never these options alone.
@@ -236,6 +242,18 @@ VARIANTS: dict[str, Variant] = {
             "up": "transpose", "first": "decoder",
         },
         "Isensee et al. (2024), https://doi.org/10.1007/978-3-031-72114-4_47",
+    ),
+    "unet3+": Variant(
+        "UNet 3+: every level of the decoder sees every scale, 64 channels from each", "full-scale", source=HUANG
+    ),
+    "convnext-unet": Variant(
+        "U-Net of ConvNeXt blocks: large depthwise kernels, exact tiles, 32 to 512 channels", "convnext", source=LIU
+    ),
+    "convnext-unet-3d": Variant(
+        "U-Net of ConvNeXt blocks for volumes, 16 to 128 channels",
+        "convnext",
+        {"dims": 3, "depth": 3, "width": 16, "kernel": 5},
+        f"{LIU}; Roy et al. (2023), https://doi.org/10.1007/978-3-031-43901-8_39",
     ),
     "monai-unet": Variant(
         "MONAI's UNet: residual units, the first convolution halves the resolution already",

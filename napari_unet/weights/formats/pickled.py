@@ -30,7 +30,7 @@ from napari_unet.weights.formats.limits import (
 )
 from napari_unet.weights.formats.outline import Outline, outline_pickle
 from napari_unet.weights.formats.stubs import check_names, stand_ins
-from napari_unet.weights.formats.unwrapping import unwrap
+from napari_unet.weights.formats.unwrapping import Unwrapped, unwrap
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def read_pickled(path: Path) -> Checkpoint:
     outline, mappable = _outline_zip(path) if zipped else (_outline_legacy(path, size), False)
     check_names(path, outline.names)
     mapped = mappable and size >= MAP_BYTES and path.suffix != ".safetensors"
-    found = unwrap(_load(path, outline, mapped=mapped))
+    found = _unwrap(path, _load(path, outline, mapped=mapped))
     if not found.states:
         raise ModelError(
             f'"{path.name}" holds no weights of a network: expected a state_dict, a checkpoint around one, or a '
@@ -147,6 +147,17 @@ def _load(path: Path, outline: Outline, *, mapped: bool) -> object:
     except Exception as error:  # whatever a damaged file makes torch raise
         raise ModelError(
             f'"{path.name}" cannot be read: {_summary(error)}. It may be damaged: copy it again.'
+        ) from error
+
+
+def _unwrap(path: Path, loaded: object) -> Unwrapped:
+    try:
+        return unwrap(loaded)
+    except ModelError:
+        raise
+    except Exception as error:  # a forged state may have any type in any place
+        raise ModelError(
+            f'"{path.name}" is damaged: what it holds is not laid out like weights. Copy it again.'
         ) from error
 
 

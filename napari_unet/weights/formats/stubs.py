@@ -142,7 +142,7 @@ class NumpyType:
         """Return the dtype if it is one of numbers, otherwise None."""
         import numpy as np
 
-        if not re.fullmatch(r"[biuf][1248]", self.code) or self.order not in ("<", ">", "|", "="):
+        if not re.fullmatch(r"b1|[iu][1248]|f[248]", self.code) or self.order not in ("<", ">", "|", "="):
             return None
         return np.dtype(self.order.replace("|", "=") + self.code)
 

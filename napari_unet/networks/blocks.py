@@ -208,12 +208,18 @@ class Up(nn.Module):
 
 def _transposed(in_channels: int, out_channels: int, factor: tuple[int, ...], options: UNetOptions) -> nn.Module:
     """Build the transposed convolution of up-sampling."""
-    # Without output padding a side becomes 2 n - 1, which is resized to the encoder's.
+    # Without output padding a side becomes 2 n - 1, which is resized to the encoder's; without any it becomes 2 n + 1,
+    # which is cut as Keras cuts it.
     more = tuple(0 if options.fit == "resize" else side - 1 for side in factor)
-    kernel, padding, beyond = (factor, 0, 0) if options.up == "transpose" else (3, 1, more)
+    centred = (3, 0, 0) if options.fit == "cut" else (3, 1, more)
+    kernel, padding, beyond = (factor, 0, 0) if options.up == "transpose" else centred
     make = TRANSPOSED[options.dims]
     made: nn.Module = make(in_channels, out_channels, kernel, factor, padding, beyond, bias=options.up_bias)
-    return made
+    if options.up_order == "c":
+        return made
+    unit = Unit(in_channels, out_channels, options, order=options.up_order)
+    unit.conv = made
+    return unit
 
 
 def _up_unit(in_channels: int, out_channels: int, options: UNetOptions) -> nn.Module:

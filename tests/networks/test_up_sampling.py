@@ -36,7 +36,9 @@ def test_nearest_up_sampling_takes_any_size():
     assert torch.allclose(level(below, skip), level.block(joined), atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"up": "transpose3"}, {"up": "transpose3", "fit": "resize"}])
+@pytest.mark.parametrize(
+    "options", [{"up": "transpose3"}, {"up": "transpose3", "fit": "resize"}, {"up": "transpose3", "fit": "cut"}]
+)
 def test_wider_transposed_convolutions_see_further(options):
     wide, usual = (receptive_field(build_network("unet", width=2, depth=2, **o)) for o in (options, {}))
     assert wide.local

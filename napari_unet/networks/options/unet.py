@@ -45,7 +45,7 @@ class UNetOptions(BlockOptions):
         Whether pooling an odd side keeps the last pixel.
     up : "transpose" | "transpose3" | "nearest" | "linear"
         Transposed convolution, its kernel as large as the factor or 3; or interpolation followed by
-        a convolution.
+        a convolution. With `fit` "cut" a kernel of 3 begins at the pixel, as in Keras; else it is centred.
     up_kernel : 0 | 1 | 2 | 3
         Kernel of that convolution; 0 means none. (A kernel of 2 sees one pixel to the right and below.)
     up_order : str

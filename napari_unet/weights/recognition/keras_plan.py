@@ -46,8 +46,13 @@ class KerasUnit:
 class KerasUp:
     """How the resolution is doubled: `mode` as in our options, and the convolution, if there is one."""
 
-    mode: Literal["transpose", "nearest", "linear"]
+    mode: Literal["transpose", "transpose3", "nearest", "linear"]
     unit: KerasUnit | None
+
+    @property
+    def transposed(self) -> bool:
+        """Whether it is a transposed convolution."""
+        return self.mode in {"transpose", "transpose3"}
 
 
 @dataclass(slots=True)
@@ -270,12 +275,14 @@ def _up(layers: Layers, chain: list[str]) -> KerasUp:
         if len(units) > 1:
             raise fail("there are several convolutions between an up-sampling and its join")
         return KerasUp("nearest" if mode == "nearest" else "linear", units[0] if units else None)
-    if _pair(config.get("kernel_size")) != (2, 2) or _pair(config.get("strides", 1)) != (2, 2):
-        raise fail(f'its transposed convolution "{shorten(name)}" has another kernel or stride than 2')
+    kernel = _pair(config.get("kernel_size"))
+    plain = kernel == (2, 2) or (kernel == (3, 3) and config.get("padding") == "same")
+    if not plain or _pair(config.get("strides", 1)) != (2, 2) or config.get("output_padding"):
+        raise fail(
+            f'its transposed convolution "{shorten(name)}" has another kernel than 2 or 3, or another stride than 2'
+        )
     unit = KerasUnit(name)
     _activate(unit, config.get("activation"), config)
     for follower in rest:
         _follow(unit, follower, layers[follower])
-    if unit.order != "c":
-        raise fail(f'its transposed convolution "{shorten(name)}" is followed by an activation or normalization')
-    return KerasUp("transpose", unit)
+    return KerasUp("transpose" if kernel == (2, 2) else "transpose3", unit)

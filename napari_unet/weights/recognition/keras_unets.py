@@ -193,17 +193,19 @@ def _options(shapes: Shapes, plan: Plan) -> dict[str, Any]:
 
 
 def _up_options(shapes: Shapes, plan: Plan, ups: list[KerasUnit], first: KerasUnit) -> dict[str, Any]:
-    transposed = plan.ups[0].mode == "transpose"
+    transposed = plan.ups[0].transposed
     if any("a" in up.order and _function(up) != _function(first) for up in ups):
         raise fail("the convolutions after its up-sampling have another activation")
     axis = 2 if transposed else 3
     options: dict[str, Any] = {
         "up_widths": tuple(shapes[f"{unit.conv}/kernel"][axis] for unit in ups),
         "up_bias": any(f"{unit.conv}/bias" in shapes for unit in ups),
+        "up_order": ups[0].order,
     }
+    if plan.ups[0].mode == "transpose3":
+        options["fit"] = "cut"
     if not transposed:
         options["up_kernel"] = _only({shapes[f"{unit.conv}/kernel"][:2] for unit in ups})
-        options["up_order"] = ups[0].order
     return options
 
 
@@ -239,15 +241,16 @@ def _sources(shapes: Shapes, plan: Plan) -> dict[str, str | Take]:
         for i, unit in enumerate(units):
             sources |= _unit(shapes, f"{step}.block.{i}", unit, bias=has_bias)
         up = plan.ups[level]
-        if up.unit is not None and up.mode == "transpose":
+        if up.unit is not None and up.transposed and up.unit.order == "c":
             sources |= _conv(shapes, f"{step}.up.conv", up.unit.conv, bias=up_bias, outputs=2)
         elif up.unit is not None:
-            sources |= _unit(shapes, f"{step}.up.conv", up.unit, bias=up_bias)
+            outputs = 2 if up.transposed else 3
+            sources |= _unit(shapes, f"{step}.up.conv", up.unit, bias=up_bias, outputs=outputs)
     return sources | _conv(shapes, "head", plan.head.conv, bias=True)
 
 
-def _unit(shapes: Shapes, ours: str, unit: KerasUnit, *, bias: bool) -> dict[str, str | Take]:
-    sources = _conv(shapes, f"{ours}.conv", unit.conv, bias=bias)
+def _unit(shapes: Shapes, ours: str, unit: KerasUnit, *, bias: bool, outputs: int = 3) -> dict[str, str | Take]:
+    sources = _conv(shapes, f"{ours}.conv", unit.conv, bias=bias, outputs=outputs)
     return sources | (_norm(shapes, f"{ours}.norm", unit.norm) if unit.norm else {})
 
 

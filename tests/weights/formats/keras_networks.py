@@ -28,10 +28,14 @@ def conv_same(x, kernel, bias=None):
 
 
 def conv_transposed(x, kernel, bias=None):
-    """Stride 2, kernel (2, 2, out, in): each pixel becomes a square of its own, so that nothing overlaps."""
+    """Stride 2, kernel (k, k, out, in), padding="same": each pixel adds a square, what juts out at the end is cut."""
     n, height, width, _ = x.shape
-    squares = torch.einsum("nyxi,abci->nyaxbc", x, kernel)
-    out = squares.reshape(n, 2 * height, 2 * width, kernel.shape[2])
+    side = kernel.shape[0]
+    out = torch.zeros((n, 2 * height + side - 2, 2 * width + side - 2, kernel.shape[2]))
+    for a in range(side):
+        for b in range(side):
+            out[:, a : a + 2 * height : 2, b : b + 2 * width : 2] += torch.einsum("nyxi,ci->nyxc", x, kernel[a, b])
+    out = out[:, : 2 * height, : 2 * width]
     return out if bias is None else out + bias
 
 
@@ -110,8 +114,8 @@ class Tape:
         config |= {"strides": [2, 2] if class_name == "Conv2DTranspose" else [1, 1], "use_bias": bias}
         return self.keep(out, class_name, [x], weights, **config)
 
-    def transposed(self, x, width):
-        return self.conv(x, width, 2, "linear", "Conv2DTranspose", gain=1.0)
+    def transposed(self, x, width, size=2, activation="linear"):
+        return self.conv(x, width, size, activation, "Conv2DTranspose", gain=1.0)
 
     def norm(self, x, scale=True):
         number = self.count.get("BatchNormalization", -1) + 1
@@ -189,10 +193,13 @@ def normalized(  # noqa: PLR0917
 ):
     """With batch normalization before or after the activation."""
 
+    def unit_end(x):
+        return tape.activation(tape.norm(x, scale), "relu")
+
     def unit(x, width):
         if place == "after":
             return tape.norm(tape.conv(x, width, activation="elu"), scale)
-        return tape.activation(tape.norm(tape.conv(x, width, activation="linear", bias=False), scale), "relu")
+        return unit_end(tape.conv(x, width, activation="linear", bias=False))
 
     x = tape.start(image)
     skips = []
@@ -204,6 +211,10 @@ def normalized(  # noqa: PLR0917
     for level in reversed(range(depth)):
         if up == "transpose":
             x = tape.transposed(x, base * 2**level)
+        elif up == "transpose, normalized":
+            x = unit_end(tape.transposed(x, base * 2**level))
+        elif up == "transpose 3":
+            x = tape.transposed(x, base * 2**level, 3, "elu" if place == "after" else "relu")
         elif up == "none":
             x = tape.upsample(x)
         else:

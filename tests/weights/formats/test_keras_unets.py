@@ -106,6 +106,9 @@ VARIANTS = [
     {"place": "after", "up": "nearest", "concat": "decoder", "head": "sigmoid"},
     {"place": "before", "up": "bilinear", "concat": "skip", "head": "linear", "scale": False},
     {"place": "after", "up": "none", "concat": "decoder", "head": "softmax", "depth": 3},
+    {"place": "before", "up": "transpose 3", "concat": "skip", "head": "softmax"},
+    {"place": "after", "up": "transpose 3", "concat": "decoder", "head": "softmax"},
+    {"place": "before", "up": "transpose, normalized", "concat": "decoder", "head": "softmax"},
 ]
 
 

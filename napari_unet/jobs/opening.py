@@ -83,7 +83,7 @@ def _keep(model: Model, path: Path, folder: Path, answers: Answers, fingerprint:
             source=str(path.resolve()), answers=answers, spec=model.spec, report=model.report, can_train=False
         )
     _drop_oldest(folder)
-    return OpenResult(source=str(target), spec=model.spec, report=model.report)
+    return OpenResult(source=str(target), spec=read_spec(target), report=model.report)
 
 
 def _make_folder(folder: Path) -> None:

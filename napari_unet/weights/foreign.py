@@ -44,8 +44,7 @@ def from_checkpoint(checkpoint: Checkpoint, answers: Mapping[str, Any]) -> Model
     _check_questions(checkpoint, match.recognised.questions)
     if match.faults and not answers.get("partial"):
         raise AlmostKnownError(
-            f'"{checkpoint.path.name}" is almost a {match.origin.name}, but not quite ({match.describe_faults()}). '
-            "Pass partial=True to load what fits; the rest gets random weights."
+            f'"{checkpoint.path.name}" is almost a {match.origin.name}, but not quite ({match.describe_faults()}).'
         )
     own = {keyword: value for keyword, value in answers.items() if keyword in GENERAL}
     return change_model(_make(checkpoint, state, match), own)

@@ -4,10 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import psutil
 import pytest
+import torch
+from foreign_files import three_ways
+from qtpy.QtCore import Qt, QTimer
 
 from napari_unet.gui import layers
 from napari_unet.gui.controller import controller_of
@@ -92,3 +96,23 @@ def test_the_viewer_never_imports_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_weights_of_another_program_are_opened_while_the_viewer_answers(docked, qtbot, tmp_path):
+    viewer, panel, controller = docked
+    qtbot.waitUntil(lambda: len(controller.state.devices) > 1, timeout=60_000)
+    torch.save(three_ways(width=32, depth=3), tmp_path / "forgotten.pt")
+    viewer.add_image(np.random.default_rng(0).random((128, 128), np.float32))
+    beats = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: beats.append(time.monotonic()))
+    timer.start(10)
+    controller.opening.open_file(str(tmp_path / "forgotten.pt"))
+    qtbot.waitUntil(lambda: bool(controller.state.opening and controller.state.opening.pictures), timeout=60_000)
+    timer.stop()
+    assert max(np.diff(beats)) < 0.5
+    answers = panel.steps["Model"].opening.answers
+    assert not answers[0].foreground.pixmap().isNull()
+    qtbot.mouseClick(answers[1], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: controller.state.model.title == "forgotten.pt", timeout=60_000)
+    assert controller.state.model.spec.network.variant == "unet-batchnorm-pad"

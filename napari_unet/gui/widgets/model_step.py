@@ -51,9 +51,11 @@ class ModelStep(Step):
         self.only_predicts = sentence(
             "This model can only predict: its file holds a program and no weights that could be trained.", "warning"
         )
+        self.random = sentence(name="warning")
         self.add(heading("Model"), self.models, self.open)
         self.add_row(self.folder, self.download)
-        self.add(self.opening, self.form, self.card, NetworkView(controller), self.untrained, self.only_predicts)
+        self.add(self.opening, self.form, self.card, NetworkView(controller))
+        self.add(self.untrained, self.random, self.only_predicts)
         self.column.addStretch(1)
         self.bind(self._show_model, "model")
         self.bind(self._enable, "activity")
@@ -76,6 +78,8 @@ class ModelStep(Step):
         self.form.setVisible(model is not None and not model.trained)
         self.untrained.setVisible(model is not None and not model.trained)
         self.only_predicts.setVisible(model is not None and not model.can_train)
+        made = len(model.report.made) if model is not None and model.report is not None else 0
+        say(self.random, f"{made} tensors have random weights: train this model before you use it." if made else "")
         if model is not None:
             self.title.setText(model.title if model.trained else model.variant)
             say(self.facts, facts(model.spec, model.description))

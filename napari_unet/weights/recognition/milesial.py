@@ -64,7 +64,8 @@ def _recognise(reading: Reading, top: str, below: str, decoded: str) -> Recognis
             variant="unet", in_channels=reading.into(f"{blocks[0]}.0"), out_channels=outputs, options=options
         ),
         sources=pair(reading.shapes, modules),
-        activation=probability_of(outputs),
+        # Its first versions ended in a sigmoid, whatever the number of classes.
+        activation="sigmoid" if top == BEFORE_2019[0] else probability_of(outputs),
         normalization=OF_TYPE,
         questions=questions,
         notes=_said(reading),

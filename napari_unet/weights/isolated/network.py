@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, Self
 
@@ -17,6 +18,7 @@ from napari_unet.networks.options.isolated import IsolatedOptions
 from napari_unet.weights.isolated.client import Program
 
 TINY = 1e-7
+ALIGNMENT = 32
 
 
 class IsolatedNetwork(Network):
@@ -131,8 +133,8 @@ Ranges = tuple[slice, ...]
 def _windows(size: Sequence[int], window: Sequence[int]) -> Iterator[tuple[Ranges, Ranges]]:
     """Places of a window of fixed size, and the parts (that partition the image) that are kept of each.
 
-    >>> [(read[0].start, keep[0].start, keep[0].stop) for read, keep in _windows((20,), (8,))]
-    [(0, 0, 6), (4, 6, 10), (8, 10, 14), (12, 14, 20)]
+    >>> [(read[0].start, keep[0].start, keep[0].stop) for read, keep in _windows((150,), (64,))]
+    [(0, 0, 48), (32, 48, 80), (64, 80, 112), (96, 112, 150)]
     """
     axes = [_along(side, window_side) for side, window_side in zip(size, window, strict=True)]
     for places in itertools.product(*axes):
@@ -142,9 +144,10 @@ def _windows(size: Sequence[int], window: Sequence[int]) -> Iterator[tuple[Range
 def _along(side: int, window: int) -> list[tuple[slice, slice]]:
     if side <= window:
         return [(slice(0, window), slice(0, side))]
-    margin = window // 4
-    count = -(-(side - window) // (window - 2 * margin)) + 1
-    starts = [round(number * (side - window) / (count - 1)) for number in range(count)]
+    # Where windows start at multiples of a common down-sampling, they sample the same pixels.
+    align = math.gcd(window, ALIGNMENT)
+    pitch = max(align, window // 2 // align * align)
+    starts = [number * pitch for number in range(-(-(side - window) // pitch) + 1)]
     borders = [0, *((one + window + other) // 2 for one, other in itertools.pairwise(starts)), side]
     return [
         (slice(start, start + window), slice(*keep))

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from napari_unet.errors import ModelError
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
+from napari_unet.weights.formats.identify import LEGACY_MAGIC, ZIP_MAGIC
 from napari_unet.weights.formats.limits import (
     MAX_TEXT_BYTES,
     check_file,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-ZIP_MAGIC = b"PK\x03\x04"
-LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 MAX_NAME_BYTES = 4096
 MAP_BYTES = 512 * 1024**2
 """From this size on a file is mapped, so that what is not used of it (the optimizer's state) takes no memory."""

@@ -52,6 +52,14 @@ class TrainingOptions:
     folders: list = field(default_factory=lambda: [pathlib.PurePosixPath("images")])
 
 
+class AttributeDict(dict):
+    """As Lightning kept hyper-parameters."""
+
+
+class Names(list):
+    pass
+
+
 BESIDE = {
     "nothing": {},
     "numbers": {"epoch": 3, "loss": 0.5, "name": "best", "done": True, "none": None},
@@ -62,6 +70,8 @@ BESIDE = {
     "numpy scalars": {"best_dice": np.float64(0.75), "steps": np.int32(7)},
     "numpy arrays": {"history": np.arange(6, dtype=np.float32).reshape(2, 3)},
     "defaultdict": {"counts": collections.defaultdict(list, {"a": [1, 2]})},
+    "child of dict": {"hyper_parameters": AttributeDict(lr=0.1, sizes=(1, 2))},
+    "child of list": {"names": Names(["a", "b"])},
     "counter": {"counts": collections.Counter("aab")},
     "function": {"activation": nn.functional.relu},
     "optimizer": {"optimizer": torch.optim.Adam(network().parameters()).state_dict()},
@@ -93,6 +103,8 @@ def test_what_lies_beside_the_weights_is_kept_as_plain_values(tmp_path):
     assert extras["best_dice"] == 0.75
     assert extras["steps"] == 7
     assert extras["history"] == [[0, 1, 2], [3, 4, 5]]
+    assert extras["hyper_parameters"] == {"lr": 0.1, "sizes": [1, 2]}
+    assert extras["names"] == ["a", "b"]
     assert extras["counts"] == {"a": 2, "b": 1}
     assert "optimizer" not in extras
     assert "state_dict" not in extras

@@ -175,13 +175,12 @@ def _options(shapes: Shapes, plan: Plan) -> dict[str, Any]:
         raise fail("it raises the resolution in several ways")
     options: dict[str, Any] = {
         "depth": len(plan.decoder),
-        "encoder": tuple(tuple(_out(shapes, unit) for unit in level) for level in plan.encoder),
-        "decoder": tuple(tuple(_out(shapes, unit) for unit in level) for level in plan.decoder),
+        **_widths(shapes, plan),
         "kernel": _only({shapes[f"{unit.conv}/kernel"][:2] for unit in units}),
         "order": first.order,
         "bias": any(f"{unit.conv}/bias" in shapes for unit in units),
         "norm": "batch" if first.norm else "none",
-        "eps": first.eps,
+        **({"eps": first.eps} if first.norm else {}),
         "activation": first.activation,
         "slope": first.slope,
         "down": plan.down,
@@ -192,13 +191,25 @@ def _options(shapes: Shapes, plan: Plan) -> dict[str, Any]:
     return options | (_up_options(shapes, plan, ups, first) if ups else {"up_kernel": 0})
 
 
+def _widths(shapes: Shapes, plan: Plan) -> dict[str, Any]:
+    """Channels of the levels, in short where each has one width."""
+    encoder = tuple(tuple(_out(shapes, unit) for unit in level) for level in plan.encoder)
+    decoder = tuple(tuple(_out(shapes, unit) for unit in level) for level in plan.decoder)
+    widths, convs = tuple(level[-1] for level in encoder), len(encoder[0])
+    if encoder == tuple((width,) * convs for width in widths) and decoder == encoder[:-1]:
+        return {"widths": widths, "convs": convs}
+    return {"encoder": encoder, "decoder": decoder}
+
+
 def _up_options(shapes: Shapes, plan: Plan, ups: list[KerasUnit], first: KerasUnit) -> dict[str, Any]:
     transposed = plan.ups[0].transposed
     if any("a" in up.order and _function(up) != _function(first) for up in ups):
         raise fail("the convolutions after its up-sampling have another activation")
     axis = 2 if transposed else 3
+    up_widths = tuple(shapes[f"{unit.conv}/kernel"][axis] for unit in ups)
+    usual = up_widths == tuple(_out(shapes, level[-1]) for level in plan.encoder[:-1])
     options: dict[str, Any] = {
-        "up_widths": tuple(shapes[f"{unit.conv}/kernel"][axis] for unit in ups),
+        **({} if usual else {"up_widths": up_widths}),
         "up_bias": any(f"{unit.conv}/bias" in shapes for unit in ups),
         "up_order": ups[0].order,
     }

@@ -13,6 +13,7 @@ from tensorflow_writer import save_checkpoint
 import napari_unet as nu
 from napari_unet.errors import ModelError, NapariUnetError
 from napari_unet.networks.adapting import shapes_of
+from napari_unet.networks.registry import resolve_options
 from napari_unet.networks.spec import NetworkSpec
 from napari_unet.weights.formats import hdf5
 
@@ -195,14 +196,15 @@ def test_other_layers_are_named(tmp_path, kind):
 
 
 def count(path):
+    """Parameters of the network that a file holds, were it eight times as wide."""
     spec = nu.load_model(path).spec.network
-    widths = {
-        name: tuple(tuple(8 * width for width in level) for level in spec.options[name])
-        for name in ("encoder", "decoder")
-    }
-    if spec.options["decoder"][0][-1] == 2:  # the two channels before the head stay two
-        widths["decoder"] = ((*widths["decoder"][0][:-1], 2), *widths["decoder"][1:])
-    options = {**spec.options, **widths, "up_widths": tuple(8 * width for width in spec.options["up_widths"])}
+    thin = resolve_options(spec)
+    encoder, decoder = (
+        [[8 * width for width in level] for level in x] for x in (thin.encoder_widths, thin.decoder_widths)
+    )
+    if len(decoder[0]) == 3:
+        decoder[0][2] = 2  # the two channels before the head stay two
+    options = {**spec.options, "encoder": encoder, "decoder": decoder}
     full = NetworkSpec(variant=spec.variant, in_channels=1, out_channels=1, options=options)
     return sum(int(np.prod(shape)) for shape in shapes_of(full).values())
 

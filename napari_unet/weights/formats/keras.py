@@ -12,7 +12,7 @@ from napari_unet.weights.formats.arrays import to_tensor
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
 from napari_unet.weights.formats.hdf5 import MAX_TOTAL_BYTES, Hdf5, open_hdf5
 from napari_unet.weights.formats.keras_graph import Graph, parse_graph
-from napari_unet.weights.formats.keras_variables import legacy_variables, numbered_variables
+from napari_unet.weights.formats.keras_variables import legacy_variables, numbered_variables, unlisted_layers
 from napari_unet.weights.formats.limits import open_zip, read_member, shorten
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _read_hdf5(hdf5: Hdf5) -> Checkpoint:
     weights = hdf5.group(root, "model_weights") or root
     description = hdf5.text(root, "model_config")
     graph = parse_graph(hdf5.path, description) if description else None
-    layer_names = hdf5.names(weights, "layer_names")
+    layer_names = hdf5.names(weights, "layer_names") or unlisted_layers(hdf5, weights)
     if layer_names is None:
         return _numbered_checkpoint(hdf5, graph, 3, "Keras weights (.weights.h5)")
     version = _legacy_version(hdf5)

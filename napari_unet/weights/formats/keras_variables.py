@@ -50,12 +50,14 @@ def legacy_variables(
     found: dict[str, np.ndarray] = {}
     for layer in layer_names:
         group = hdf5.group(weights, layer)
-        names = hdf5.names(group, "weight_names") if group is not None else None
-        if group is None or names is None:
+        if group is None:
             raise ModelError(
                 f'"{hdf5.path.name}" is damaged: it lists the layer "{shorten(layer)}", whose weights are not in it. '
                 "Copy it again, or save the model again."
             )
+        names = hdf5.names(group, "weight_names")
+        if names is None:
+            names = [name for name, _ in hdf5.datasets(group)]
         owners = _owners(layer, names, graph)
         for name, owner in zip(names, owners, strict=True):
             dataset = hdf5.find(group, name)
@@ -64,6 +66,15 @@ def legacy_variables(
             if "seed_generator" not in name:
                 _put(hdf5, found, f"{owner}/{_variable(name)}", hdf5.read(dataset))
     return found, []
+
+
+def unlisted_layers(hdf5: Hdf5, weights: h5py.Group) -> list[str] | None:
+    """Names of the layers where the file does not list them, by number; None if there are no kernels in its groups."""
+    paths = [name.split("/") for name, _ in hdf5.datasets(weights)]
+    if not any(len(path) > 1 and _variable(path[-1]) == "kernel" for path in paths):
+        return None
+    found = {path[0] for path in paths if len(path) > 1 and path[0].strip("_") not in LEFT_OUT}
+    return sorted(found, key=natural)
 
 
 def _variable(name: str) -> str:

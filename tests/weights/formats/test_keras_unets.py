@@ -179,6 +179,16 @@ def test_weights_that_were_repacked_open_too(tmp_path, build):
     assert_same(nu.load_model(tmp_path / "b.weights.h5"), build, tape)
 
 
+def test_weights_that_another_program_wrote_need_no_lists(tmp_path):
+    tape = record(tutorial)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for item in tape.layers:
+            name = item["config"]["name"]
+            for key, value in item["weights"].items():
+                file[f"model_weights/{name}/{name}/{key}:0"] = value
+    assert_same(nu.load_model(tmp_path / "w.h5"), tutorial, tape)
+
+
 UNKNOWN = {
     "PReLU": "which none of these U-Nets has",
     "GlobalAveragePooling2D": "which none of these U-Nets has",

@@ -130,8 +130,7 @@ def fill(state: Mapping[str, Tensor], match: Match) -> tuple[dict[str, Tensor], 
     """
     filled, used, random = dict(state), 0, []
     for name, tensor in state.items():
-        source = match.source(name)
-        taken = None if source is None else source(match.tensors)
+        taken = match.taken(name)
         if taken is not None and taken.shape == tensor.shape:
             filled[name] = taken.to(tensor.dtype).contiguous()
             used += 1
@@ -142,12 +141,14 @@ def fill(state: Mapping[str, Tensor], match: Match) -> tuple[dict[str, Tensor], 
 
 def _describe(checkpoint: Checkpoint, match: Match) -> ModelSpec:
     recognised = match.recognised
-    network = recognised.network
+    network, named = recognised.network, recognised.classes
     return ModelSpec(
         name=checkpoint.path.stem,
         network=network,
         dims=resolve_options(network).dims,
-        classes=recognised.classes or class_names(network.out_channels, recognised.activation),
+        classes=named
+        if len(named) == network.out_channels
+        else class_names(network.out_channels, recognised.activation),
         meaning="semantic",
         activation=recognised.activation,
         normalization=recognised.normalization,
@@ -162,7 +163,8 @@ def _notes(checkpoint: Checkpoint, state: State, match: Match) -> tuple[str, ...
     for question in match.recognised.questions:
         if question.state == "settled":
             keyword, value = question.keyword, question.value
-            notes.append(f"{keyword}={value!r}, as in the author's code; pass {keyword}= for something else.")
+            meaning = question.values.get(value, "as in the author's code")
+            notes.append(f"{keyword}={value!r}, {meaning}; pass {keyword}= for something else.")
     if state.where and len(checkpoint.states) > 1:
         notes.append(f'The weights are those that the file keeps under "{state.where}".')
     if not state.averaged and any(other.averaged for other in checkpoint.states):

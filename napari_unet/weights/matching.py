@@ -52,11 +52,10 @@ class Match:
         """How many tensors have no place."""
         return len(self.missing) + len(self.left_over) + len(self.misfit)
 
-    def source(self, name: str) -> Take | None:
-        """Where one of our tensors comes from; None where the file does not have it."""
+    def taken(self, name: str) -> Tensor | None:
+        """One of our tensors out of the file's, in our layout; None where they do not have it."""
         source = self.recognised.sources.get(name)
-        take = None if source is None else as_take(source)
-        return take if take is not None and take.name in self.tensors else None
+        return None if source is None else _taken(as_take(source), self.tensors)
 
     def describe_faults(self) -> str:
         """Say what differs, in words."""
@@ -167,14 +166,21 @@ def _their_name(name: str, sources: Mapping[str, Take]) -> str:
 
 def _misfits(wanted: Shapes, sources: Mapping[str, Take], tensors: Mapping[str, Tensor]) -> Iterator[str]:
     for name, take in sources.items():
-        if name not in wanted or take.name not in tensors:
-            continue
-        try:
-            found = tuple(take(tensors).shape)
-        except (RuntimeError, IndexError, ValueError):  # it has not as many axes as a conversion expects
-            found = tuple(tensors[take.name].shape)
-        if found != wanted[name]:
-            yield f"{take.name} {found} instead of {wanted[name]}"
+        if name in wanted and take.name in tensors:
+            tensor = _taken(take, tensors)
+            found = tuple(tensors[take.name].shape if tensor is None else tensor.shape)
+            if found != wanted[name]:
+                yield f"{take.name} {found} instead of {wanted[name]}"
+
+
+def _taken(take: Take, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """Take a tensor; None where it is not there or has not as many axes as its conversion expects."""
+    if take.name not in tensors:
+        return None
+    try:
+        return take(tensors)
+    except (RuntimeError, IndexError, ValueError):
+        return None
 
 
 def as_take(source: str | Take) -> Take:

@@ -55,7 +55,7 @@ def _recognise(reading: Reading, top: str, below: str, decoded: str) -> Recognis
         corners, questions = answer(reading, ALIGN_CORNERS, settled=True)
         options |= {"up": "linear", "up_kernel": 0, "align_corners": corners}
     else:
-        options["up_widths"] = tuple(reading.into(f"{up}.up") for up in reversed(ups))
+        options["up_widths"] = tuple(_up_width(reading, f"{up}.up") for up in reversed(ups))
     outputs = reading.out("outc.conv")
     how = "bilinear up-sampling, as there is no up1.up" if linear else "transposed convolutions"
     return Recognised(
@@ -76,6 +76,12 @@ def _decoder_widths(reading: Reading, block: str) -> tuple[int, int]:
     """Channels after both convolutions of a block; they have changed more than once in that code."""
     first, norm, second, last = sequential(block, norm=True)
     return level_width(reading, (first, norm)), level_width(reading, (second, last))
+
+
+def _up_width(reading: Reading, up: str) -> int:
+    """Channels after a transposed convolution; its bias tells them too, where the kernel is missing."""
+    bias = reading.shapes.get(f"{up}.bias")
+    return bias[0] if bias else reading.into(up)
 
 
 def _said(reading: Reading) -> tuple[str, ...]:

@@ -62,10 +62,15 @@ class NetworkOptions(Config):
         """Return the smallest side of at least `side` at which tiling changes nothing."""
         return max(self.smallest, -(-side // self.stride) * self.stride)
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Total down-sampling along each axis."""
+        return (self.stride,) * self.dims
+
     def fitting_along(self, axis: int, side: int) -> int:
         """Return the same along one axis, 0 being the first one of the plane or volume."""
-        del axis
-        return self.fitting(side)
+        stride = self.strides[axis]
+        return self.fitting(side) if stride == self.stride else max(1, -(-side // stride)) * stride
 
     def thin(self) -> Self:
         """Return options of a network with the same receptive field that is quick to compute."""

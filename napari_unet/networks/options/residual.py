@@ -125,10 +125,15 @@ class ResidualOptions(BlockLevelOptions):
     @property
     def stride(self) -> int:
         """Total down-sampling along the axis where it is largest."""
-        totals = [1] * self.dims
+        return max(self.strides)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Total down-sampling along each axis."""
+        totals = (1,) * self.dims
         for level in range(self.depth):
-            totals = [total * factor for total, factor in zip(totals, self.level_factor(level), strict=True)]
-        return max(totals)
+            totals = tuple(total * factor for total, factor in zip(totals, self.level_factor(level), strict=True))
+        return totals
 
     def thin(self) -> Self:
         """Return options of a network with the same receptive field that is quick to compute."""

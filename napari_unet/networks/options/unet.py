@@ -210,10 +210,7 @@ class UNetOptions(BlockOptions):
 
     def fitting_along(self, axis: int, side: int) -> int:
         """Return the same along one axis, which may be reduced less often than others."""
-        stride = self.strides[axis]
-        if stride == self.stride or self.padding == "valid" or self.fit in {"pad", "cut"}:
-            return self.fitting(side)
-        return max(1, -(-side // stride)) * stride
+        return self.fitting(side) if self.fit in {"pad", "cut"} else super().fitting_along(axis, side)
 
     def output_side(self, side: int) -> int:
         """Return the side of the output, or 0 if pooling would lose a pixel or nothing would be left."""

@@ -92,11 +92,17 @@ def _folder_kind(folder: Path) -> Kind | None:
         return Kind.BIOIMAGE
     fold = folder.name.startswith("fold_")
     for place in (folder, folder.parent) if fold else (folder,):
-        if (place / "plans.json").is_file() and (place / "dataset.json").is_file():
+        if _has_plans(place):
             return Kind.NNUNET
+    if any("__" in place.name and _has_plans(place) for place in folder.iterdir()):
+        return Kind.NNUNET
     if (folder / "checkpoint").is_file() and any(folder.glob("*.index")):
         return Kind.TENSORFLOW
     return None
+
+
+def _has_plans(folder: Path) -> bool:
+    return (folder / "plans.json").is_file() and (folder / "dataset.json").is_file()
 
 
 def _identify_file(path: Path) -> Kind:

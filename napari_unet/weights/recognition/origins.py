@@ -18,6 +18,7 @@ MODULES = (
     "torch_em",
     "encoder_unets",
     "unet3d",
+    "nnunet",
 )
 
 

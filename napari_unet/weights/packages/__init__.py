@@ -1,0 +1,1 @@
+"""Models that are more than one file of weights: folders and packages."""

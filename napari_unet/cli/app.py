@@ -27,6 +27,10 @@ app = typer.Typer(
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Name of a model (see `napari-unet models`) or a weights file.")
 ]
+Answer = Annotated[
+    list[str] | None,
+    typer.Option(help="What the weights file leaves open, such as join=crop; repeat for more (see the error)."),
+]
 Axes = Annotated[
     str | None, typer.Option(help="One letter a dimension, such as TZYX or YXC. By default what the file says.")
 ]
@@ -46,7 +50,9 @@ def main() -> None:
     try:
         app()
     except NapariUnetError as error:
-        typer.echo(str(error), err=True)
+        from napari_unet.cli.options import how_to_answer
+
+        typer.echo(f"{error}{how_to_answer(error)}", err=True)
         sys.exit(1)
     except Cancelled:
         typer.echo("Cancelled.", err=True)
@@ -77,6 +83,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     out: Annotated[Path, typer.Option(help="Folder for the masks; made if it is missing.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the probability maps.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Also write a CSV table of the objects.")] = False,
+    answer: Answer = None,
     axes: Axes = None,
     channels: Channels = None,
     pixel_size: PixelSize = None,
@@ -88,8 +95,8 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     overwrite: Overwrite = False,
 ) -> None:
     """Find objects in images and write a mask TIFF for each."""
-    from napari_unet.cli.options import checked, parse_channels, parse_pixel_size
-    from napari_unet.cli.segmenting import Outputs, segment_files
+    from napari_unet.cli.options import checked, parse_answers, parse_channels, parse_pixel_size
+    from napari_unet.cli.segmenting import Outputs, Source, segment_files
     from napari_unet.inference.config import InferenceConfig
 
     inference = checked(
@@ -103,7 +110,8 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     outputs = Outputs(out, probabilities=probabilities, table=table, overwrite=overwrite)
     objects = {"threshold": threshold, "min_size_px": min_size}
     given = {name: value for name, value in objects.items() if value is not None}
-    if not segment_files(images, model, outputs, inference, objects=given, pixel_size=parse_pixel_size(pixel_size)):
+    source = Source(model, parse_answers(answer))
+    if not segment_files(images, source, outputs, inference, objects=given, pixel_size=parse_pixel_size(pixel_size)):
         raise typer.Exit(1)
 
 
@@ -121,6 +129,7 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
     classes: Annotated[
         str | None, typer.Option(help="New semantic classes, background first: background,cell,debris.")
     ] = None,
+    answer: Answer = None,
     axes: Axes = None,
     channels: Channels = None,
     device: Device = "auto",
@@ -129,12 +138,14 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
 ) -> None:
     """Train a model further on corrected labels, and say whether it became better."""
     from napari_unet.cli.finetuning import PairFiles, finetune_files
-    from napari_unet.cli.options import checked, parse_channels, parse_names
+    from napari_unet.cli.options import checked, parse_answers, parse_channels, parse_names
+    from napari_unet.cli.segmenting import Source
     from napari_unet.training.config import FineTuneConfig
 
     config = checked(FineTuneConfig, seconds=seconds, classes=parse_names(classes), device=device, seed=seed)
     pairs = PairFiles(image, labels, reviewed or [], axes)
-    finetune_files(model, pairs, config, out, channels=parse_channels(channels), overwrite=overwrite)
+    source = Source(model, parse_answers(answer))
+    finetune_files(source, pairs, config, out, channels=parse_channels(channels), overwrite=overwrite)
 
 
 @app.command()
@@ -154,11 +165,20 @@ def export(
 
 
 @app.command()
-def models() -> None:
-    """List the models that are here and the variants that can be trained."""
-    from napari_unet.cli.listing import list_models
+def models(
+    inspect: Annotated[
+        str | None, typer.Option(help="Open this weights file and tell what was recognised in it, and why.")
+    ] = None,
+    answer: Answer = None,
+) -> None:
+    """List the models that are here and the variants that can be trained, or inspect a weights file."""
+    from napari_unet.cli.listing import inspect_weights, list_models
+    from napari_unet.cli.options import parse_answers
 
-    list_models()
+    if inspect is None:
+        list_models()
+    else:
+        inspect_weights(inspect, parse_answers(answer))
 
 
 @app.command()

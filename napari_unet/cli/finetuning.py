@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
+from napari_unet.cli.segmenting import Source
 from napari_unet.cli.showing import run_shown
 from napari_unet.cli.targets import check_folder, check_free, check_targets, free_path, make_folder
-from napari_unet.errors import ExportError, LabelsError
+from napari_unet.errors import ExportError, LabelsError, ModelError
 from napari_unet.imaging.image import Image, to_canonical
 from napari_unet.imaging.reading import read_image, read_labels
 from napari_unet.networks.registry import variants
@@ -22,7 +23,6 @@ from napari_unet.training.fit import FineTuneResult, finetune_events
 from napari_unet.training.pairs import TrainingPair
 from napari_unet.weights.bundled import bundled, own, own_folder, resolve
 from napari_unet.weights.file import SUFFIX
-from napari_unet.weights.loading import load_model
 from napari_unet.weights.model import Model, new_model
 
 
@@ -51,7 +51,7 @@ class PairFiles:
 
 
 def finetune_files(
-    source: str,
+    source: Source,
     files: PairFiles,
     config: FineTuneConfig,
     out: Path,
@@ -63,7 +63,7 @@ def finetune_files(
 
     Parameters
     ----------
-    source : str
+    source : Source
         A model or file; or a variant, which is trained from scratch.
     files : PairFiles
     config : FineTuneConfig
@@ -81,7 +81,7 @@ def finetune_files(
     Cancelled
         If cancelled before there is anything to keep.
     """
-    _check_out(out, [*_source_files(source), *files.all], overwrite=overwrite)
+    _check_out(out, [*_source_files(source.name), *files.all], overwrite=overwrite)
     pairs = read_pairs(files)
     model = _model(source, pairs[0].image, channels)
     fit = run_shown(finetune_events(model, pairs, config, channels), "Fine-tuning", config.seconds)
@@ -166,10 +166,12 @@ def _source_files(source: str) -> list[Path]:
     return [resolve(source)]
 
 
-def _model(source: str, image: Image, channels: tuple[int, ...] | None) -> Model:
-    if not _source_files(source):
-        return new_model(source, image.sizes["C"] if channels is None else len(channels))
-    return load_model(source)
+def _model(source: Source, image: Image, channels: tuple[int, ...] | None) -> Model:
+    if not _source_files(source.name):
+        if source.answers:
+            raise ModelError(f'"{source.name}" is a variant, which leaves nothing open. Leave --answer out.')
+        return new_model(source.name, image.sizes["C"] if channels is None else len(channels))
+    return source.load()
 
 
 def _verdict(fit: FineTuneResult, out: Path) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from napari_unet.axes import PixelSize
-from napari_unet.errors import NapariUnetError
+from napari_unet.errors import AlmostKnownError, NapariUnetError, UnansweredError
 from napari_unet.networks.spec import Config
 
 Settings = TypeVar("Settings", bound=Config)
@@ -59,6 +60,43 @@ def parse_names(text: str | None) -> tuple[str, ...] | None:
     ('background', 'cell')
     """
     return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def parse_answers(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Read answers to what a weights file leaves open: keywords of `load_model`.
+
+    >>> parse_answers(["join=crop", "align_corners=true", "recurrences=2", "classes=background,cell"])
+    {'join': 'crop', 'align_corners': True, 'recurrences': 2, 'classes': ('background', 'cell')}
+
+    Raises
+    ------
+    NapariUnetError
+        If one is not KEYWORD=VALUE.
+    """
+    answers: dict[str, Any] = {}
+    for text in texts or ():
+        keyword, is_there, value = (part.strip() for part in text.partition("="))
+        if not (keyword.isidentifier() and is_there and value):
+            raise NapariUnetError(f'The answer "{text}" is not KEYWORD=VALUE, such as join=crop.')
+        answers[keyword] = tuple(parse_names(value) or ()) if keyword == "classes" else _value(value)
+    return answers
+
+
+def _value(text: str) -> bool | int | str:
+    """Read one value: true and false, whole numbers, anything else as it is."""
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def how_to_answer(error: NapariUnetError) -> str:
+    """Say how what an error asks for is given on the command line; empty if it asks for nothing."""
+    if isinstance(error, AlmostKnownError):
+        return " Here: --answer partial=true."
+    if isinstance(error, UnansweredError):
+        first = [f"--answer {question.keyword}={next(iter(question.values))}" for question in error.questions]
+        return f" Here, for example: {' '.join(first)}"
+    return ""
 
 
 def parse_pixel_size(text: str | None) -> PixelSize | None:

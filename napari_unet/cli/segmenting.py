@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,18 @@ IN_MEMORY_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Name or file of a model, and answers to what the file leaves open."""
+
+    name: str
+    answers: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Model:
+        """Open the model."""
+        return load_model(self.name, **self.answers)
+
+
+@dataclass(frozen=True, slots=True)
 class Outputs:
     """What to write for every image, and where."""
 
@@ -52,7 +64,7 @@ class Outputs:
 
 def segment_files(
     paths: Sequence[Path],
-    source: str,
+    source: Source,
     outputs: Outputs,
     inference: InferenceConfig,
     *,
@@ -64,8 +76,8 @@ def segment_files(
     Parameters
     ----------
     paths : sequence of Path
-    source : str
-        Name or file of the model.
+    source : Source
+        The model.
     outputs : Outputs
     inference : InferenceConfig
     objects : mapping
@@ -85,7 +97,7 @@ def segment_files(
     """
     _check_names(paths)
     check_targets((file for path in paths for file in outputs.files(image_name(path)).values()), paths)
-    model = load_model(source)
+    model = source.load()
     options = checked(ObjectOptions, **{**model.spec.objects.model_dump(), **objects})
     make_folder(outputs.folder)
     failed = 0

@@ -117,12 +117,8 @@ def _new(choices: Iterable[ModelChoice]) -> tuple[Shelf, ...]:
     for choice in choices:
         listed = Listed(title=choice.variant, tip=choice.description, choice=choice)
         shelves.setdefault(_shelf_of(choice), []).append(listed)
-    return tuple(
-        Shelf(title=title, items=tuple(items), tip="Networks without weights, to be trained on your corrections")
-        if title == _PLANES
-        else Shelf(title=title, items=tuple(items), tip="Networks without weights", folded=True)
-        for title, items in shelves.items()
-    )
+    tip = "Networks without weights, to be trained on your corrections"
+    return tuple(Shelf(title=title, items=tuple(items), tip=tip, folded=True) for title, items in shelves.items())
 
 
 def _shelf_of(choice: ModelChoice) -> str:

@@ -13,7 +13,7 @@ from napari_unet.inference.config import Cost
 from napari_unet.networks.drawing import DARK, LIGHT, draw
 from napari_unet.networks.registry import resolve_options
 
-WIDTH_PX = 318
+WIDTH_PX = 300
 
 
 class NetworkView(Step):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.opening import TRUST
 from napari_unet.gui.state import Activity, Opening
-from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence
+from napari_unet.gui.widgets.base import MARGIN, Step, button, card, heading, say, sentence
 from napari_unet.jobs.requests import Asked, Choice
 
 PICTURE_PX = 132
@@ -116,6 +117,8 @@ class OpeningCard(Step):
 
     def _show(self) -> None:
         opening = self.state.opening
+        if opening is not None and self.isHidden():
+            QTimer.singleShot(0, self._come_into_view)
         self.setVisible(opening is not None)
         if opening is None:
             self._build(None)
@@ -134,6 +137,14 @@ class OpeningCard(Step):
             if isinstance(answer, AnswerButton):
                 answer.show_pictures(opening.pictures[-1], picture, failure)
         self._enable()
+
+    def _come_into_view(self) -> None:
+        """Scroll to the top of what has just appeared."""
+        area: QWidget | None = self if isalive(self) else None
+        while area is not None and not isinstance(area, QScrollArea):
+            area = area.parentWidget()
+        if area is not None:
+            area.verticalScrollBar().setValue(self.y() - MARGIN)
 
     def _build(self, opening: Opening | None) -> None:
         """Make a button for each answer, unless they are there."""
@@ -172,9 +183,10 @@ class OpeningCard(Step):
         if self.state.activity is Activity.COMPARING:
             return "Trying each answer on your image… You can click one already."
         if not opening.pictures:
-            return "Click one. With an image open there would be a picture of each." if not self.state.image else ""
+            return "" if self.state.image else "Click one. With an image open there would be a picture of each."
         if opening.difference is not None and opening.difference < SAME:
-            return f"On this image the answers make next to no difference (at most {100 * opening.difference:.1f} %)."
+            most = f"{100 * opening.difference:.1f} %"
+            return f"On this part of your image the answers make next to no difference (at most {most})."
         return "Click the one that shows what you want: left your image, right what the network finds."
 
 

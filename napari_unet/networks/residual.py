@@ -97,7 +97,8 @@ class ResidualLevel(nn.Module):
             case "transpose":
                 self.up: nn.Module = make(below, width, factor, factor, bias=bias)
             case "transpose3":
-                self.up = make(below, width, 3, factor, 1, bias=bias)
+                more = tuple(side - 1 if options.up_fills else 0 for side in factor)
+                self.up = make(below, width, 3, factor, 1, more, bias=bias)
             case _:
                 self.up = nn.Upsample(scale_factor=tuple(float(side) for side in factor), mode="nearest")
         entering = below if options.up == "nearest" else width
@@ -114,7 +115,7 @@ class ResidualLevel(nn.Module):
         """From (N, below, *size) and the encoder's (N, width, *larger) to (N, width, *larger)."""
         x = self.up(x)
         if self.options.up == "transpose3":
-            # It gives one pixel fewer than twice as many; the public code repeats one.
+            # It may give one pixel fewer than twice as many; the public code repeats one.
             x = F.interpolate(x, size=features.shape[2:], mode="nearest")
         if self.options.skip == "add":
             joined = features + x

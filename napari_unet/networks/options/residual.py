@@ -54,6 +54,8 @@ class ResidualOptions(BlockLevelOptions):
         Interpolation; transposed convolution whose kernel is its stride; one with a kernel of 3.
     up_bias : bool
         Whether the transposed convolution has a bias.
+    up_fills : bool
+        Whether "transpose3" gives the full size by itself; otherwise it lacks a pixel, and one is repeated.
     skip : "concat" | "add"
         How the encoder's features join the decoder's.
     first : "skip" | "decoder"
@@ -80,6 +82,7 @@ class ResidualOptions(BlockLevelOptions):
     factors: Sides | None = None
     up: Literal["nearest", "transpose", "transpose3"] = "nearest"
     up_bias: bool = True
+    up_fills: bool = False
     skip: Literal["concat", "add"] = "concat"
     first: Literal["skip", "decoder"] = "skip"
 

@@ -113,7 +113,7 @@ def _unit(ours: str, theirs: str) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def _sides(reading: Reading, convs: list[str], usual: int) -> dict[str, Any]:
-    """Read dimensions, kernels of the levels and, from transposed convolutions, factors; unless they are the usual ones."""
+    """Read dimensions, kernels and, from transposed convolutions, factors, unless they are the usual ones."""
     depth = len(convs) - 1
     kernels = tuple(reading.shape(f"{conv}.weight")[2:] for conv in convs)
     factors = tuple(reading.shape(f"decoder.transpconvs.{depth - 1 - level}.weight")[2:] for level in range(depth))

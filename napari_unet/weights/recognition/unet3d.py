@@ -57,6 +57,36 @@ def _plain(reading: Reading) -> Recognised:
     )
 
 
+def _residual(reading: Reading) -> Recognised:
+    """Read residual blocks: encoders.*.basic_module.conv2 and so on."""
+    levels = reading.count("encoders.{}.basic_module.conv2.conv.weight")
+    depth = reading.count("decoders.{}.basic_module.conv2.conv.weight")
+    blocks = [f"encoders.{level}.basic_module" for level in range(levels)]
+    if levels != depth + 1 or not transposed_name(reading, 0):
+        message = f"{levels} levels of the encoder and {depth} of the decoder do not belong together"
+        raise Mismatch(message)
+    raised = [f"decoders.{step}.basic_module" for step in range(depth)]
+    options, questions = _unit_options(reading, f"{blocks[0]}.conv2", blocks + raised)
+    options |= {"depth": depth, "widths": tuple(reading.out(f"{block}.conv2.conv") for block in blocks)}
+    if options.get("activation") == "leaky_relu":
+        options["sum_slope"] = 0.1
+    up = _up_options(reading)
+    options |= {"up_fills": True} if up["fit"] == "multiple" else {}
+    options |= {"up_bias": True} if up["up_bias"] else {}
+    dims = reading.dims(f"{blocks[0]}.conv2.conv")
+    modules = [(f"encoder.{level}.0.before.conv", f"{block}.conv1") for level, block in enumerate(blocks)]
+    modules = [(ours, theirs) for ours, theirs in modules if f"{theirs}.weight" in reading.shapes]
+    ours = {f"encoder.{level}.0": block for level, block in enumerate(blocks)}
+    ours |= {f"decoder.{step}.block.0": block for step, block in enumerate(raised)}
+    for name, block in ours.items():
+        for unit in (0, 1):
+            modules += unit_modules(reading, f"{name}.units.{unit}", f"{block}.conv{unit + 2}")
+    modules += [(f"decoder.{step}.up", transposed_name(reading, step)) for step in range(depth)]
+    modules += [("head", "final_conv")]
+    options = options if dims == 3 else {"dims": 2, **options}
+    return _recognised(reading, "residual-unet-3dunet", options, modules, questions)
+
+
 def _widths(reading: Reading, blocks: list[str]) -> tuple[tuple[int, ...], ...]:
     """Channels after both convolutions of each block."""
     return tuple(tuple(reading.out(f"{block}.SingleConv{n}.conv") for n in (1, 2)) for block in blocks)
@@ -125,10 +155,11 @@ def _layer_order(reading: Reading, unit: str, norm: str) -> tuple[str, tuple[Que
     letter = norm[:1]
     if not letter:
         values = [f"c{a}" for a in ACTIVATIONS]
-    elif _comes_first(reading, unit, norm):
-        values = [f"{letter}c{a}" for a in ACTIVATIONS]
     else:
-        values = [f"c{letter}{a}" for a in ACTIVATIONS] + [f"c{a}{letter}" for a in ACTIVATIONS]
+        before = _comes_first(reading, unit, norm)
+        values = [f"{letter}c{a}" for a in ACTIVATIONS] if before is not False else []
+        values += [f"c{letter}{a}" for a in ACTIVATIONS] if not before else []
+        values += [f"c{a}{letter}" for a in ACTIVATIONS] if not before else []
     question = Question(
         "layer_order",
         {value: ", ".join(WORDS[letter] for letter in value) for value in values},
@@ -137,17 +168,19 @@ def _layer_order(reading: Reading, unit: str, norm: str) -> tuple[str, tuple[Que
     told = str(_told(reading).get("layer_order") or "").replace("d", "").replace("D", "")
     if told in values:
         return answer(reading, question, told)
-    if letter and values[0].startswith(letter):
+    if letter and all(value.startswith(letter) for value in values):
         return answer(reading, question, values[0])
     return answer(reading, question)
 
 
-def _comes_first(reading: Reading, unit: str, norm: str) -> bool:
-    """Whether the normalization of a unit comes before its convolution."""
+def _comes_first(reading: Reading, unit: str, norm: str) -> bool | None:
+    """Whether the normalization of a unit comes before its convolution; None if names in order hide it."""
     channels = reading.shape(f"{unit}.{norm}.weight")[0]
     if reading.into(f"{unit}.conv") != reading.out(f"{unit}.conv"):
         return channels == reading.into(f"{unit}.conv")
     names = list(reading.shapes)
+    if names == sorted(names):
+        return None
     return names.index(f"{unit}.{norm}.weight") < names.index(f"{unit}.conv.weight")
 
 
@@ -243,5 +276,15 @@ ORIGINS = (
             "final_conv.weight",
         ),
         _plain,
+    ),
+    Origin(
+        "pytorch-3dunet with residual blocks",
+        "https://github.com/wolny/pytorch-3dunet",
+        (
+            "encoders.0.basic_module.conv2.conv.weight",
+            "decoders.0.basic_module.conv2.conv.weight",
+            "final_conv.weight",
+        ),
+        _residual,
     ),
 )

@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 from lively import assert_same, enliven, fingerprint, scramble
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -89,6 +90,48 @@ class Restated(nn.Module):
         return self.final_conv(x)
 
 
+class ResidualBlock(nn.Module):
+    def __init__(self, dims, before, after, order):
+        super().__init__()
+        self.conv1 = CONV[dims](before, after, 1) if before != after else nn.Identity()
+        self.conv2 = single(dims, after, after, order, 8)
+        self.conv3 = single(dims, after, after, "".join(letter for letter in order if letter not in "rel"), 8)
+        self.act = nn.LeakyReLU(0.1) if "l" in order else LAYERS[order[-1] if order[-1] in "re" else order[1]][1]()
+
+    def forward(self, x):
+        x = self.conv1(x)
+        return self.act(self.conv3(self.conv2(x)) + x)
+
+
+class RestatedResidual(nn.Module):
+    """A residual U-Net with the names and the arithmetic of pytorch-3dunet; logits."""
+
+    def __init__(self, dims, outputs, widths, order="gcr"):
+        super().__init__()
+        self.dims = dims
+        befores = (1, *widths[:-1])
+        pairs = zip(befores, widths, strict=True)
+        self.encoders = nn.ModuleList(Holder(basic_module=ResidualBlock(dims, *pair, order)) for pair in pairs)
+        self.decoders = nn.ModuleList()
+        for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            conv = TRANSPOSED[dims](below, width, 3, stride=2, padding=1, bias=False)
+            up = Holder(upsample=Holder(conv_transposed=conv))
+            self.decoders.append(Holder(upsampling=up, basic_module=ResidualBlock(dims, width, width, order)))
+        self.final_conv = CONV[dims](widths[0], outputs, 1)
+
+    def forward(self, x):
+        skips = []
+        for number, encoder in enumerate(self.encoders):
+            x = encoder.basic_module(POOL[self.dims](x, 2) if number else x)
+            skips.append(x)
+        skips.pop()
+        for level in self.decoders:
+            skip = skips.pop()
+            x = F.interpolate(level.upsampling.upsample.conv_transposed(x), size=skip.shape[2:])
+            x = level.basic_module(skip + x)
+        return self.final_conv(x)
+
+
 def save(path, network, images):
     enliven(network, images[0])
     torch.save({"num_epochs": 3, "model_state_dict": network.state_dict(), "best_eval_score": 0.5}, path)
@@ -169,6 +212,27 @@ def test_a_broken_configuration_is_passed_over(tmp_path):
     assert_same(nu.load_model(save(tmp_path / "best.pytorch", network, images)), network, *images)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("order", ["gcr", "gcl", "cge", "crg"])
+def test_residual_networks_open(tmp_path, dims, order):
+    images = scramble(*SIZES[dims])
+    network = RestatedResidual(dims, 2, (8, 16, 32), order)
+    answers = {} if order == "gcr" else {"layer_order": order}
+    model = nu.load_model(save(tmp_path / "best_checkpoint.pytorch", network, images), **answers)
+    assert_same(model, network, *images)
+    assert model.report.complete
+
+
+def test_names_in_alphabetical_order_hide_where_residual_blocks_normalize(tmp_path):
+    images = scramble(*SIZES[2])
+    network = enliven(RestatedResidual(2, 1, (8, 16), "gce"), images[0])
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, tmp_path / "w.safetensors")
+    with pytest.raises(UnansweredError) as asked:
+        nu.load_model(tmp_path / "w.safetensors")
+    assert {"gcr", "crg", "cgr"} < set(asked.value.questions[0].values)
+    assert_same(nu.load_model(tmp_path / "w.safetensors", layer_order="gce"), network, *images)
+
+
 @pytest.mark.parametrize(
     ("arguments", "count", "expected"),
     [
@@ -184,3 +248,13 @@ def test_names_and_shapes_are_those_of_the_library(arguments, count, expected):
         network = Restated(*arguments)
     assert sum(tensor.numel() for tensor in network.parameters()) == count
     assert fingerprint(network.state_dict()) == expected
+
+
+def test_names_and_shapes_of_residual_networks_are_those_of_the_library():
+    """Fingerprints of pytorch-3dunet: ResidualUNet3D(1, 1) and ResidualUNet2D(1, 1)."""
+    widths = (64, 128, 256, 512, 1024)
+    with torch.device("meta"):
+        volume, plane = RestatedResidual(3, 1, widths), RestatedResidual(2, 1, widths)
+    assert fingerprint(volume.state_dict()) == "0cb4d957e21b02ff"
+    assert fingerprint(plane.state_dict()) == "5fd23cb489901cd7"
+    assert sum(tensor.numel() for tensor in volume.parameters()) == 113_735_233

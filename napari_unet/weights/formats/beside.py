@@ -8,6 +8,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 NAMES = ("config_train.yml", "config_train.yaml", "train_config.yml", "train_config.yaml", "config.yml", "config.yaml")
+# What `save_pretrained` of many libraries writes beside its safetensors file.
+SAVED = ("config.json",)
 MAX_BYTES = 1024**2
 
 
@@ -26,7 +28,7 @@ def read_beside(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     notes : tuple of str
         A sentence that names it.
     """
-    for name in NAMES:
+    for name in (*SAVED, *NAMES) if path.suffix == ".safetensors" else NAMES:
         config = _read(path.parent / name)
         if config:
             return {"config": config}, (f'"{name}", which lies beside the weights, was read, too.',)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from napari_unet.atomic import replace_file
 from napari_unet.errors import ExportError, ModelError
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.state import ModelChoice, NewModel
-from napari_unet.networks.registry import variants
+from napari_unet.networks.registry import network_spec, resolve_options, variants
+from napari_unet.networks.variants import FAMILIES, VARIANTS
 from napari_unet.weights.bundled import bundled, own, own_folder
 from napari_unet.weights.file import SUFFIX, read_spec
 from napari_unet.weights.spec import INSTANCE_CLASSES, Meaning, untrained_spec
 
 MOST_CHANNELS = 16
+# Where one of these is given, there is no one width and depth.
+_SET_LEVEL_BY_LEVEL = ("widths", "encoder", "decoder")
 
 
 class Modelling:
@@ -60,8 +65,10 @@ class Modelling:
         self._desk.state.models = (*others, choice)
         self.choose(choice)
 
-    def describe_new(self, meaning: Meaning, classes: str, in_channels: int) -> None:
-        """Change what the chosen untrained model gives; `classes` are names with commas between."""
+    def describe_new(
+        self, meaning: Meaning, classes: str, in_channels: int, options: Mapping[str, int] | None = None
+    ) -> None:
+        """Change what the chosen untrained model takes and gives; `classes` are names with commas between."""
         state = self._desk.state
         if state.model is None or state.model.trained:
             return
@@ -73,10 +80,25 @@ class Modelling:
             )
             return
         given = INSTANCE_CLASSES if meaning == "instances" else names
-        state.new_model = NewModel(meaning=meaning, classes=given, in_channels=in_channels)
+        defaults = adjustable(state.model.variant)
+        changed = {name: value for name, value in (options or {}).items() if defaults.get(name, value) != value}
+        self._desk.attempt(
+            lambda: self._describe(NewModel(meaning=meaning, classes=given, in_channels=in_channels, options=changed))
+        )
+
+    def _describe(self, new: NewModel) -> None:
+        """Describe the chosen untrained model anew; if that is impossible, the form goes back."""
+        state = self._desk.state
+        assert state.model is not None
+        former, state.new_model = state.new_model, new
+        try:
+            choice = self._new(state.model.variant, new.options)
+        except ModelError:
+            state.new_model = former
+            raise
         state.channels = None
-        state.model = self._new(state.model.variant)
-        state.objects = state.model.spec.objects
+        state.model = choice
+        state.objects = choice.spec.objects
         state.tell("")
 
     def keep(self, candidate: str, name: str) -> ModelChoice:
@@ -97,13 +119,39 @@ class Modelling:
         self._desk.attempt(lambda: found.append(ModelChoice(title=title, source=str(path), spec=read_spec(path))))
         return found[0] if found else None
 
-    def _new(self, variant: str) -> ModelChoice:
+    def _new(self, variant: str, options: Mapping[str, int] | None = None) -> ModelChoice:
         new = self._desk.state.new_model
         classes = INSTANCE_CLASSES if new.meaning == "instances" else new.classes
-        spec = untrained_spec(variant, in_channels=new.in_channels, classes=classes)
+        spec = untrained_spec(variant, in_channels=new.in_channels, classes=classes, **(options or {}))
         return ModelChoice(
-            title=f"New, untrained: {variant}", variant=variant, description=variants()[variant], spec=spec
+            title=f"New, untrained: {variant}", variant=variant, description=_describe_variant(variant), spec=spec
         )
+
+
+def adjustable(variant: str) -> dict[str, int]:
+    """Options of a variant that the form offers, with their usual values."""
+    options = resolve_options(network_spec(variant, 1, 2, {}))
+    found = {"dims": int(options.dims)} if _is_possible(variant, dims=5 - options.dims) else {}
+    if any(getattr(options, name, None) for name in _SET_LEVEL_BY_LEVEL):
+        return found
+    sizes = {name: getattr(options, name, None) for name in ("width", "depth")}
+    return found | {name: value for name, value in sizes.items() if isinstance(value, int)}
+
+
+def _is_possible(variant: str, **options: int) -> bool:
+    try:
+        resolve_options(network_spec(variant, 1, 2, options))
+    except ModelError:
+        return False
+    return True
+
+
+def _describe_variant(variant: str) -> str:
+    """Describe a variant, and say how to install what it needs."""
+    extra = FAMILIES[VARIANTS[variant].family].extra
+    missing = bool(extra) and find_spec(extra) is None
+    how = f". It needs {extra.upper()}, which is not installed: pip install napari-unet[{extra}]" if missing else ""
+    return f"{variants()[variant]}{how}"
 
 
 def _has_file(choice: ModelChoice) -> bool:

@@ -146,11 +146,12 @@ class Opening(Config):
 
 
 class NewModel(Config):
-    """What the form for an untrained model says."""
+    """What the form for an untrained model says; `options` are those in which it differs from its variant."""
 
     meaning: Meaning = "instances"
     classes: tuple[str, ...] = INSTANCE_CLASSES
     in_channels: int = Field(default=1, ge=1)
+    options: dict[str, int] = Field(default_factory=dict)
 
 
 class LayerChoice(Config):

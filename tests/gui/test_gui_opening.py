@@ -9,12 +9,18 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
 
+from napari_unet.errors import ModelError, UnansweredError
 from napari_unet.gui import layers
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.panels import Workbench
 from napari_unet.gui.remembering import opened_folder
 from napari_unet.gui.state import Activity
+from napari_unet.jobs import opening
+from napari_unet.networks.registry import variants
 from napari_unet.weights.file import read_spec
+from napari_unet.weights.model import model_from_spec
+from napari_unet.weights.recognition.recognised import Question
+from napari_unet.weights.spec import untrained_spec
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -240,8 +246,6 @@ def test_searching_shows_what_has_the_words(step, qtbot):
 
 
 def test_every_variant_is_in_one_group(controller):
-    from napari_unet.networks.registry import variants
-
     listed = [item.title for shelf in controller.state.shelves if shelf.title.startswith("New") for item in shelf.items]
     assert sorted(listed) == sorted(variants())
 
@@ -260,3 +264,70 @@ def test_a_program_can_only_predict(controller, step, trained, viewer, blobs):
     assert not step.only_predicts.isHidden()
     controller.finetuning.start()
     assert "can only predict" in controller.state.message.text
+
+
+def test_a_program_runs_only_after_a_plain_yes(with_image, client, step, open_by_button, click, theirs, monkeypatch):
+    asked = Question("trust", {True: "run it: I know who made it"}, "It is a program and not only weights.")
+    given = []
+
+    def load(path, **answers):
+        given.append(answers)
+        if answers.get("trust") is not True:
+            raise UnansweredError("It is not run.", [asked])
+        return model_from_spec(untrained_spec("unet-small", width=4, depth=1))
+
+    monkeypatch.setattr(opening, "load_model", load)
+    path = theirs("script.pt", {})
+    open_by_button(path)
+    assert step.opening.question.objectName() == "warning"
+    assert "not only weights" in step.opening.question.text()
+    assert [request.kind for request in client.requests] == ["open"]
+    click(step.opening.leave)
+    assert step.opening.isHidden()
+    assert given == [{}]
+    open_by_button(path)
+    (yes,) = step.opening.answers
+    assert yes.text() == "Run it: I know who made it"
+    click(yes)
+    assert given == [{}, {}, {"trust": True}]
+    assert step.state.model.title == "script.pt"
+
+
+def test_an_answer_that_cannot_be_drawn_says_why(with_image, step, open_by_button, theirs, monkeypatch):
+    real = opening.load_model
+
+    def load(path, **answers):
+        if answers.get("join") == "pad":
+            raise ModelError("This needs a package that is not installed.")
+        return real(path, **answers)
+
+    monkeypatch.setattr(opening, "load_model", load)
+    open_by_button(theirs("forgotten.pt", three_ways()))
+    drawn = [not answer.foreground.pixmap().isNull() for answer in step.opening.answers]
+    assert drawn == [True, False, True]
+    assert step.opening.answers[1].why_not.text() == "This needs a package that is not installed."
+
+
+def test_the_size_of_a_new_network_can_be_changed(controller, step, click_model, qtbot):
+    click_model(qtbot, step, "unet-small")
+    form = step.form
+    assert (form.width.value(), form.depth.value()) == (16, 4)
+    qtbot.keyClick(form.depth, Qt.Key.Key_Down)
+    form.dims.setCurrentIndex(1)
+    form.dims.activated.emit(1)
+    spec = controller.state.model.spec
+    assert (spec.network.options, spec.dims) == ({"depth": 3, "dims": 3}, 3)
+    assert not step.untrained.isHidden()
+    click_model(qtbot, step, "resnet18-unet")
+    assert form.width.isHidden()
+    assert form.depth.isHidden()
+    assert controller.state.model.spec.network.options == {}
+
+
+def test_every_variant_can_be_chosen(controller, step):
+    for choice in controller.state.models:
+        if not choice.trained:
+            controller.modelling.choose(choice)
+            assert step.title.text() == choice.variant
+            assert controller.state.model.spec.network.variant == choice.variant
+            assert step.models.tree.currentItem().text(0) == choice.variant

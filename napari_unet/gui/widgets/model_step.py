@@ -6,17 +6,17 @@ from html import escape
 
 from qtpy.QtCore import QMimeData
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_unet.gui.browsing import SUFFIXES
 from napari_unet.gui.controller import Controller
-from napari_unet.gui.modelling import MOST_CHANNELS
-from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, silent
+from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence
 from napari_unet.gui.widgets.model_shelves import ModelShelves
 from napari_unet.gui.widgets.network_view import NetworkView
+from napari_unet.gui.widgets.new_model_form import NewModelForm
 from napari_unet.gui.widgets.opening_card import OpeningCard
 from napari_unet.gui.widgets.report_view import ReportView
-from napari_unet.weights.spec import Meaning, ModelSpec
+from napari_unet.weights.spec import ModelSpec
 
 
 class ModelStep(Step):
@@ -110,47 +110,6 @@ class ModelStep(Step):
 def _dropped_file(mime: QMimeData) -> str:
     """Return the first file of what is dropped; empty if there is none."""
     return next((url.toLocalFile() for url in mime.urls() if url.isLocalFile()), "")
-
-
-class NewModelForm(Step):
-    """What a new, untrained model takes and gives."""
-
-    def __init__(self, controller: Controller) -> None:
-        super().__init__(controller)
-        self.column.setContentsMargins(0, 0, 0, 0)
-        self.output = QComboBox()
-        self.output.addItems(["Objects", "Classes"])
-        self.output.setToolTip("Objects that are told apart, or one label for each class of pixel")
-        self.classes = QLineEdit("background, cell")
-        self.classes.setToolTip("Names with commas between them, the background first")
-        self.channels = QSpinBox()
-        self.channels.setRange(1, MOST_CHANNELS)
-        self.channels.setToolTip("How many channels of the image the model takes; 3 for colour")
-        form = self.add_form(("Gives", self.output), ("Classes", self.classes), ("Channels", self.channels))
-        self._label = form.labelForField(self.classes)
-        self.output.activated.connect(self._describe)
-        self.classes.editingFinished.connect(self._describe)
-        self.channels.valueChanged.connect(self._describe)
-        self.bind(self._show, "new_model")
-
-    def _show(self) -> None:
-        new = self.state.new_model
-        semantic = new.meaning == "semantic"
-        with silent(self.output, self.classes, self.channels):
-            self.output.setCurrentIndex(int(semantic))
-            self.channels.setValue(new.in_channels)
-            if semantic:
-                self.classes.setText(", ".join(new.classes))
-        self._show_classes(semantic)
-
-    def _show_classes(self, semantic: bool) -> None:
-        self.classes.setVisible(semantic)
-        if isinstance(self._label, QWidget):
-            self._label.setVisible(semantic)
-
-    def _describe(self) -> None:
-        meaning: Meaning = "semantic" if self.output.currentIndex() else "instances"
-        self.controller.modelling.describe_new(meaning, self.classes.text(), self.channels.value())
 
 
 def facts(spec: ModelSpec, description: str = "") -> str:

@@ -133,6 +133,7 @@ class OpeningCard(Step):
         self.question.style().unpolish(self.question)
         self.question.style().polish(self.question)
         say(self.question, question.sentence if question else "")
+        self.leave.setText("Do not run it" if trust else "Close")
         for answer, picture, failure in zip(self.answers, opening.pictures, opening.failures, strict=False):
             if isinstance(answer, AnswerButton):
                 answer.show_pictures(opening.pictures[-1], picture, failure)

@@ -61,5 +61,9 @@ def report_text(report: LoadReport) -> str:
     rows = dict(report.rows())
     if report.url:
         rows["Recognised"] = f"{rows.get('Recognised', report.family)} ({report.url})"
-    rows["Tensors"] = f"{rows['Tensors']}; {'each found its place' if report.complete else 'not all found a place'}"
+    if report.used:
+        place = "each found its place" if report.complete else "not all found a place"
+        rows["Tensors"] = f"{rows['Tensors']}; {place}"
+    else:  # a program, whose tensors are not looked at
+        del rows["Tensors"]
     return "".join(f"<p style='margin:0 0 4px 0'><b>{k}:</b> {escape(v)}</p>" for k, v in rows.items())

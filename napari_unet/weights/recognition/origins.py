@@ -19,6 +19,7 @@ MODULES = (
     "encoder_unets",
     "unet3d",
     "nnunet",
+    "monai",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Config(BaseModel):
@@ -30,3 +30,13 @@ class NetworkSpec(Config):
     in_channels: int = Field(default=1, ge=1)
     out_channels: int = Field(default=2, ge=1)
     options: dict[str, Any] = {}
+
+    @field_validator("options")
+    @classmethod
+    def _as_tuples(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Files hold lists where we have tuples; a description is the same before and after."""
+        return {name: _frozen(value) for name, value in options.items()}
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401  # options are of any kind
+    return tuple(_frozen(part) for part in value) if isinstance(value, list | tuple) else value

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from napari_unet.errors import ModelError, UnansweredError
 from napari_unet.networks.adapting import shapes_of
 from napari_unet.networks.registry import without_defaults
@@ -126,6 +128,8 @@ def _matches(reading: Reading, nearest: _Nearest) -> Iterator[Match]:
             yield compare(origin, origin.recognise(reading), reading.tensors)
         except Mismatch as mismatch:
             nearest.offer(1.0, f"{origin.name}, but {mismatch}")
+        except ValidationError:  # of a description with, for example, no channels
+            nearest.offer(1.0, f"{origin.name}, but no network has tensors of these shapes")
 
 
 def compare(origin: Origin, recognised: Recognised, tensors: Mapping[str, Tensor]) -> Match:

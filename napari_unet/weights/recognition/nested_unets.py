@@ -119,7 +119,7 @@ def _saw_tiny_values(reading: Reading) -> bool:
     weights it is about the variance of the images: 0.05 for values from 0 to 1, 0.00002 after that.
     """
     weight, variance = reading.tensors.get("conv0_0.conv1.weight"), reading.tensors.get("conv0_0.bn1.running_var")
-    if weight is None or variance is None or weight.ndim < 3 or variance.shape != weight.shape[:1]:
+    if weight is None or variance is None or weight.is_meta or weight.ndim < 3 or variance.shape != weight.shape[:1]:
         return False
     ratio = variance.double() / weight.double().pow(2).flatten(1).sum(1).clamp_min(1e-12)
     return bool(ratio.median() < 1e-3)

@@ -132,7 +132,7 @@ class Reading:
     def _kernel(self, module: str) -> tuple[int, ...]:
         """Shape of the kernel (out, in, *sides) of a convolution; of a transposed one (in, out, *sides)."""
         shape = self.shape(f"{module}.weight")
-        if len(shape) < 3:
+        if len(shape) < 3 or min(shape) < 1:
             message = f'"{module}.weight" {shape} is no kernel of a convolution'
             raise Mismatch(message)
         return shape
@@ -140,7 +140,8 @@ class Reading:
     def highest(self, pattern: str) -> int:
         """Return the highest number in names that begin with a pattern such as "down{}."; 0 if there is none."""
         before, after = (re.escape(part) for part in pattern.split("{}"))
-        numbered = (re.match(rf"{before}(\d+){after}", name) for name in self.shapes)
+        # Two digits at most: no network has more, and a forged name must not make a family count for ever.
+        numbered = (re.match(rf"{before}(\d{{1,2}}){after}", name) for name in self.shapes)
         return max((int(found[1]) for found in numbered if found), default=0)
 
     def count(self, pattern: str, first: int = 0) -> int:

@@ -1,7 +1,9 @@
 """Files in the wrappers that programs put around weights, files that are almost known, and new heads and stems."""
 
 import argparse
+import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from torch import nn
 
 import napari_unet as nu
 from napari_unet.errors import AlmostKnownError, ModelError
+from napari_unet.weights.formats.checkpoint import Checkpoint, State
+from napari_unet.weights.matching import find_match
 
 
 @cache
@@ -65,6 +69,9 @@ WRAPPERS = {
     "lightning": lightning,
     "half": lambda state: {
         key: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor for key, tensor in state.items()
+    },
+    "before torch 0.4.1": lambda state: {
+        key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")
     },
     "mask_values": lambda state: state | {"mask_values": [0, 255]},
 }
@@ -202,6 +209,33 @@ class TestAlmost:
         state["conv.bias"][0] = float("nan")
         with pytest.raises(ModelError, match="no numbers"):
             nu.load_model(saved(tmp_path, state))
+
+
+def verdict(state):
+    """What is said about a state: the error, or the faults of the match."""
+    try:
+        return find_match(Checkpoint(Path("forged.pth"), "PyTorch", ()), State("", state), {}).describe_faults()
+    except ModelError as error:
+        return str(error)
+
+
+class TestForged:
+    """Whatever shapes and names a file claims, a sentence answers, and soon."""
+
+    @pytest.mark.parametrize("name", ["unpadded", "strided", "nested-deep", "milesial-bilinear", "hub", "R2AttU_Net"])
+    @pytest.mark.parametrize("shape", [(), (0,), (3,), (0, 2, 3, 3), (4, 0, 3, 3), (1, 2, 3, 3, 3)])
+    def test_first_tensors_of_any_shape(self, name, shape):
+        with torch.device("meta"):
+            state = CASES[name].network(2, 5, 2).state_dict()
+            for key in list(state)[:2]:
+                assert re.search("of another shape|no known U-Net", verdict(state | {key: torch.zeros(shape)}))
+
+    @pytest.mark.parametrize("number", ["99", "999999999999"])
+    def test_numbers_of_levels_are_not_believed(self, number):
+        with torch.device("meta"):
+            state = CASES["milesial"].network(2, 3, 2).state_dict()
+            forged = {f"down{number}.maxpool_conv.1.double_conv.0.weight": torch.zeros((4, 4, 3, 3))}
+        assert re.search(r"left over: down9|milesial.* there is no", verdict(state | forged))
 
 
 class TestChanges:

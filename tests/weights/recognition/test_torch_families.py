@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from families import CASES
+from lively import enliven as with_spread
 from restatements import Joined
 from restatements_more import Gated, Nested
 
@@ -73,6 +74,57 @@ def test_a_file_gives_what_its_author_gets(name, tmp_path):
     assert report.used == len(network.state_dict())
     assert report.answers == case.answers
     assert ("author's code leaves it to the loss" in report.activation) == (case.final is None)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_any_image_gets_logits_of_its_size(name, tmp_path):
+    model = nu.load_model(save(tmp_path, lively(name)), **CASES[name].answers)
+    with torch.no_grad():
+        assert model.network.on_grid(torch.zeros((1, 2, 21, 34))).shape == (1, 3, 21, 34)
+
+
+@pytest.mark.parametrize("name", ["milesial-bilinear", "nested-deep", "AttU_Net", "beside-nested"])
+def test_it_stays_the_same_in_our_own_file(name, tmp_path):
+    model = nu.load_model(save(tmp_path, lively(name)))
+    again = nu.load_model(model.save(tmp_path / "own.safetensors"))
+    image = CASES[name].images()[0]
+    with torch.no_grad():
+        assert torch.equal(again.network(image), model.network(image))
+    assert again.spec == model.spec
+
+
+class Volume(torch.nn.Module):
+    """Debuggercafe's names for volumes, two levels deep."""
+
+    def __init__(self):
+        super().__init__()
+        for number, (before, after) in enumerate(((1, 4), (4, 8), (8, 16)), start=1):
+            self.add_module(f"down_convolution_{number}", self.twice(before, after))
+        for number, (before, after) in enumerate(((16, 8), (8, 4)), start=1):
+            self.add_module(f"up_transpose_{number}", torch.nn.ConvTranspose3d(before, after, 2, 2))
+            self.add_module(f"up_convolution_{number}", self.twice(before, after))
+        self.out = torch.nn.Conv3d(4, 2, 1)
+
+    @staticmethod
+    def twice(before, after):
+        layers = [(torch.nn.Conv3d(i, after, 3, padding=1), torch.nn.ReLU()) for i in (before, after)]
+        return torch.nn.Sequential(*(layer for pair in layers for layer in pair))
+
+    def forward(self, x):
+        top = self.down_convolution_1(x)
+        middle = self.down_convolution_2(torch.nn.functional.max_pool3d(top, 2))
+        x = self.down_convolution_3(torch.nn.functional.max_pool3d(middle, 2))
+        x = self.up_convolution_1(torch.cat((middle, self.up_transpose_1(x)), 1))
+        return self.out(self.up_convolution_2(torch.cat((top, self.up_transpose_2(x)), 1)))
+
+
+def test_networks_for_volumes_open_as_those_for_planes(tmp_path):
+    image = torch.randn((1, 1, 8, 16, 12), generator=torch.Generator().manual_seed(2))
+    network = with_spread(Volume(), image)
+    model = nu.load_model(save(tmp_path, network))
+    assert model.spec.dims == 3
+    with torch.no_grad():
+        assert_close(model.network(image), network(image))
 
 
 @pytest.mark.parametrize("name", ["join-same", "milesial-bilinear", "hub", "nested-deep"])

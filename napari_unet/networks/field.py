@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from napari_unet.networks.base import Network
 from napari_unet.networks.options.base import NetworkOptions
 
-MAX_SIDE = 4096
+MAX_SIDE = 8192
+# Where no radius makes tiles exact.
+UNKNOWN_RADIUS = 2048
 _LINEARIZED = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU,
     nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm,
@@ -70,7 +72,7 @@ def _measure(kind: type[Network], options: NetworkOptions) -> ReceptiveField:
         if radius is not None and radius == before:
             return ReceptiveField(stride, radius, options.local)
         before, side = radius, 2 * side
-    return ReceptiveField(stride, MAX_SIDE // 2, local=False)
+    return ReceptiveField(stride, UNKNOWN_RADIUS, local=False)
 
 
 def _radius(probe: Network, stride: int, dims: int, side: int) -> int | None:

@@ -63,11 +63,12 @@ def receptive_field(network: Network) -> ReceptiveField:
 
 @lru_cache(maxsize=64)
 def _measure(kind: type[Network], options: NetworkOptions) -> ReceptiveField:
-    probe = _linearize(kind(1, 1, options.thin())).double().eval()
+    thin = options.thin()
+    probe = _linearize(kind(1, 1, thin)).double().eval()
     stride, side = options.stride, 16 * options.stride
     before = None
     while side <= MAX_SIDE:
-        radius = _radius(probe, stride, options.dims, side)
+        radius = _radius(probe, stride, thin.dims, side)
         # Where a decoder is filled up with zeros, a small image shows less than a large one.
         if radius is not None and radius == before:
             return ReceptiveField(stride, radius, options.local)

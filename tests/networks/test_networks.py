@@ -80,6 +80,8 @@ def test_no_channels_get_a_sentence():
 
 def test_all_variants_build():
     for name in variants():
+        with torch.device("meta"):
+            assert build_network(name).out_channels == 2
         thin = resolve_options(network_spec(name, 1, 2, {})).thin()
         network = build_network(name, **thin.model_dump()).eval()
         assert network.on_grid(torch.zeros((1, 1, *(16,) * network.dims))).shape[1] == 2

@@ -73,7 +73,10 @@ class NetworkOptions(Config):
         return self.fitting(side) if stride == self.stride else max(1, -(-side // stride)) * stride
 
     def thin(self) -> Self:
-        """Return options of a network with the same receptive field that is quick to compute."""
+        """Return options of a network that is quick to compute and sees as far along the last axis.
+
+        It may be for planes where this one is for volumes.
+        """
         return self
 
     @abstractmethod

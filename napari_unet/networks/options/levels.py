@@ -55,7 +55,8 @@ class LevelOptions(NetworkOptions):
 
     def thin(self) -> Self:
         """Return options of a network with the same receptive field that is quick to compute."""
-        return self.model_copy(update={"widths": (1,) * (self.depth + 1)})
+        # Along its last axis a volume is seen as a plane is.
+        return self.model_copy(update={"dims": 2, "widths": (1,) * (self.depth + 1)})
 
 
 class BlockLevelOptions(LevelOptions, BlockOptions):

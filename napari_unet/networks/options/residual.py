@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -140,7 +140,12 @@ class ResidualOptions(BlockLevelOptions):
 
     def thin(self) -> Self:
         """Return options of a network with the same receptive field that is quick to compute."""
-        return super().thin().model_copy(update={"stem": min(self.stem, 1)})
+        planes: dict[str, Any] = {
+            name: tuple(sides[-2:] for sides in given)
+            for name in ("kernels", "factors")
+            if (given := getattr(self, name)) is not None
+        }
+        return super().thin().model_copy(update={"stem": min(self.stem, 1), **planes})
 
     def outline(self, in_channels: int, out_channels: int) -> Outline:
         """Return what the picture of the network shows."""

@@ -82,7 +82,8 @@ def _radius(probe: Network, stride: int, dims: int, side: int) -> int | None:
     across = side if probe.geometry.margin else stride
     image = torch.ones((1, 1, *(across,) * (dims - 1), side), dtype=torch.float64, requires_grad=True)
     start, middle = side // 2 // stride * stride, slice(across // 2, across // 2 + 1)
-    window: Tensor = probe.on_grid(image)[(..., *(middle,) * (dims - 1), slice(start, start + stride))]
+    seen_by = (slice(None), slice(None), *(middle,) * (dims - 1), slice(start, start + stride))
+    window: Tensor = probe.on_grid(image)[seen_by]
     (gradient,) = torch.autograd.grad(window.sum(), image)
     seen = torch.nonzero(gradient.abs().flatten(0, -2).sum(0)).flatten()
     first, last = int(seen.min()), int(seen.max())

@@ -13,6 +13,37 @@ from napari_unet.networks.blocks import AVERAGE_POOL, CONV, MAX_POOL, TRANSPOSED
 from napari_unet.networks.options.residual import ResidualOptions
 
 
+class Excitation(nn.Module):
+    """Weigh channels by the means of all channels, pixels by their channels, or take the larger of both.
+
+    Squeeze and excitation: Hu et al. (2018), https://doi.org/10.1109/CVPR.2018.00745; of pixels and of
+    both: Roy et al. (2018), https://doi.org/10.1007/978-3-030-00928-1_48.
+    """
+
+    def __init__(self, width: int, options: ResidualOptions) -> None:
+        super().__init__()
+        if options.squeeze != "spatial":
+            self.reduce, self.expand = nn.Linear(width, width), nn.Linear(width, width)
+        if options.squeeze != "channel":
+            self.point = CONV[options.dims](width, 1, 1)
+        self.squeeze = options.squeeze
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (N, width, *size) to the same."""
+        if self.squeeze == "spatial":
+            return self._pixels(x)
+        return self._channels(x) if self.squeeze == "channel" else torch.maximum(self._channels(x), self._pixels(x))
+
+    def _channels(self, x: Tensor) -> Tensor:
+        means = x.mean(dim=tuple(range(2, x.ndim)))
+        weights: Tensor = self.expand(self.reduce(means).relu()).sigmoid()
+        return x * weights.view(*means.shape, *(1,) * (x.ndim - 2))
+
+    def _pixels(self, x: Tensor) -> Tensor:
+        scaled: Tensor = x * self.point(x).sigmoid()
+        return scaled
+
+
 class ResidualBlock(nn.Module):
     """Units with a sum around them.
 
@@ -56,11 +87,12 @@ class ResidualBlock(nn.Module):
         slope = options.slope if options.sum_slope is None else options.sum_slope
         after = options.model_copy(update={"slope": slope})
         self.act = make_activation(after) if options.activate_sum else nn.Identity()
+        self.excite = Excitation(width, options) if options.squeeze != "none" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, in_channels, *size) to (N, width, *size / factor)."""
         x = self.before(x)
-        out: Tensor = self.act(self.units(x) + self.shortcut(x))
+        out: Tensor = self.excite(self.act(self.units(x) + self.shortcut(x)))
         return out
 
 

@@ -48,11 +48,23 @@ class TestAnisotropic(NetworkPromises):
     dims = 3
 
 
+class TestExcited(NetworkPromises):
+    variant = "residual-unet-3dunet"
+    options = {"width": 4, "depth": 1, "groups": 2, "squeeze": "both"}
+    dims = 3
+
+
+class TestExcitedPixels(NetworkPromises):
+    variant = "residual-unet"
+    options = {"width": 4, "depth": 2, "squeeze": "spatial"}
+
+
 @pytest.mark.parametrize(
     ("variant", "channels", "options", "count"),
     [
         ("residual-unet-3dunet", (1, 1), {}, 113_735_233),
         ("residual-unet-3dunet", (1, 2), {"dims": 2}, 38_385_282),
+        ("residual-unet-3dunet", (1, 1), {"squeeze": "both"}, 117_233_866),
     ],
 )
 def test_they_have_the_numbers_of_parameters_of_the_public_code(variant, channels, options, count):
@@ -102,6 +114,23 @@ def test_sums_are_joined_as_the_public_code_does_at_any_size(size):
         assert enlarged.shape[2:] == tuple(n // 2 * 2 - 1 for n in size)
         joined = top + F.interpolate(enlarged, size=size)
         assert torch.equal(network(image), network.head(network.decoder[0].block(joined)))
+
+
+def test_channels_are_weighed_by_the_whole_image_and_pixels_by_themselves():
+    torch.manual_seed(0)
+    blocks = {
+        squeeze: build_network("residual-unet", width=4, depth=1, squeeze=squeeze).encoder[0][0].excite
+        for squeeze in ("channel", "spatial", "both")
+    }
+    blocks["both"].load_state_dict({**blocks["channel"].state_dict(), **blocks["spatial"].state_dict()})
+    x = torch.randn(1, 4, 6, 6)
+    with torch.no_grad():
+        channels, pixels, both = (blocks[squeeze](x) for squeeze in ("channel", "spatial", "both"))
+        weights = channels / x
+        torch.testing.assert_close(weights, weights[..., :1, :1].expand_as(weights))
+        weights = pixels / x
+        torch.testing.assert_close(weights, weights[:, :1].expand_as(weights))
+    assert torch.equal(both, torch.maximum(channels, pixels))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ class ResidualOptions(BlockLevelOptions):
         Whether the last activation of a block follows the sum.
     sum_slope : float, optional
         Of "leaky_relu" after sums, where it differs from `slope`.
+    squeeze : "none" | "channel" | "spatial" | "both"
+        How each block weighs what it found (squeeze and excitation): each channel by the means of all
+        channels over the whole image, so that tiles cannot be exact; each pixel by its channels; or
+        the larger of both.
     projection : "beside" | "before"
         Where a block needs another number of channels, whether the 1-pixel convolution that brings
         it is beside the units, for the sum alone, or before them.
@@ -73,6 +77,7 @@ class ResidualOptions(BlockLevelOptions):
     start: str | None = None
     activate_sum: bool = False
     sum_slope: float | None = None
+    squeeze: Literal["none", "channel", "spatial", "both"] = "none"
     projection: Literal["beside", "before"] = "beside"
     projection_order: str = "c"
     projection_bias: bool = True
@@ -106,6 +111,11 @@ class ResidualOptions(BlockLevelOptions):
             message = 'skip "add" needs an up-sampling that brings the channels of the level: up "transpose"'
             raise ValueError(message)
         return self
+
+    @property
+    def local(self) -> bool:
+        """Whether an output pixel depends on a neighbourhood only (in evaluation mode)."""
+        return super().local and self.squeeze in {"none", "spatial"}
 
     @property
     def level_blocks(self) -> tuple[int, ...]:
@@ -145,7 +155,7 @@ class ResidualOptions(BlockLevelOptions):
             for name in ("kernels", "factors")
             if (given := getattr(self, name)) is not None
         }
-        return super().thin().model_copy(update={"stem": min(self.stem, 1), **planes})
+        return super().thin().model_copy(update={"stem": min(self.stem, 1), "squeeze": "none", **planes})
 
     def outline(self, in_channels: int, out_channels: int) -> Outline:
         """Return what the picture of the network shows."""

@@ -30,7 +30,7 @@ def own() -> dict[str, Path]:
 
 
 def resolve(source: str | Path) -> Path:
-    """Find the file or folder of a model by bundled name, own name or path.
+    """Find the file or folder of a model by bundled name, own name, path, or as "bioimage.io:name".
 
     Raises
     ------
@@ -40,6 +40,10 @@ def resolve(source: str | Path) -> Path:
     known = {**own(), **bundled()}
     if str(source) in known:
         return known[str(source)]
+    if str(source).startswith("bioimage.io:"):
+        from napari_unet.weights.collection import download
+
+        return download(str(source))
     path = Path(source).expanduser()
     # The beginning of a TensorFlow checkpoint is no file, but its index is.
     if path.exists() or path.with_name(f"{path.name}.index").is_file():

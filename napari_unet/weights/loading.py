@@ -35,7 +35,8 @@ def load_model(source: str | Path, **answers: Any) -> Model:  # noqa: ANN401
     Parameters
     ----------
     source : str or Path
-        "nuclei"; a file that `Model.save` wrote; or weights from other people's code: PyTorch
+        "nuclei"; a file that `Model.save` wrote; "bioimage.io:affable-shark" and other models of that
+        collection, which are downloaded once; or weights from other people's code: PyTorch
         (``.pt``, ``.pth``, ``.ckpt``), ``.safetensors``, Keras (``.h5``, ``.hdf5``, ``.keras``), TensorFlow
         checkpoints, ``.npz``, bioimage.io packages, nnU-Net result folders, ONNX, TorchScript. Which
         network they belong to is told from names and shapes of their tensors; no code of theirs runs.
@@ -43,7 +44,8 @@ def load_model(source: str | Path, **answers: Any) -> Model:  # noqa: ANN401
         What a file cannot tell: `join`, `align_corners`, `recurrences` and so on (an error lists those that are
         needed). Also ``activation="none" | "sigmoid" | "softmax"``; ``averaged=True`` for running averages of the
         weights; ``family=`` where several fit; ``partial=True`` to load what fits of an almost known
-        network; ``classes=(...)`` for a new head; ``in_channels=`` with ``stem="new" | "sum" | "repeat"``.
+        network; ``classes=(...)`` for a new head; ``in_channels=`` with ``stem="new" | "sum" | "repeat"``;
+        ``trust=True`` to run a TorchScript file, which is a program.
 
     Returns
     -------

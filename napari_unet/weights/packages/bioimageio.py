@@ -159,6 +159,8 @@ def _first_that_opens(
             f'The package "{package.path.name}" has weights as {", ".join(weights)}; only '
             f"{', '.join((*DATA, *PROGRAMS))} can be opened."
         )
+    # A download leaves out what is not needed; what lacks is only told where nothing is there.
+    there = [kind for kind in there if package.contents.has(weights[kind])] or there
     refusals: list[ModelError] = []
     for kind in there:
         try:

@@ -49,6 +49,13 @@ class Contents:
     path: Path
     description: str
 
+    def has(self, source: Source) -> bool:
+        """Whether a file is there."""
+        if self.path.is_dir():
+            return (self.path / source.name).exists()
+        with open_zip(self.path) as archive:
+            return self._member(source.name) in archive.namelist()
+
     def read(self, source: Source, limit: int) -> bytes:
         """Read a file of at most `limit` bytes, and verify it.
 
@@ -91,8 +98,12 @@ class Contents:
             )
         return path
 
+    def _member(self, name: str) -> str:
+        """Return the name in a zip: descriptions name files beside them."""
+        return self.description.rpartition("/")[0] + "/" + name if "/" in self.description else name
+
     def _unpack(self, name: str, target: Path, limit: int) -> None:
-        member = self.description.rpartition("/")[0] + "/" + name if "/" in self.description else name
+        member = self._member(name)
         with open_zip(self.path) as archive:
             if member not in archive.namelist():
                 raise ModelError(f'The package "{self.path.name}" lacks the file "{shorten(name)}". Copy it again.')

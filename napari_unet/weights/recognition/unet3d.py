@@ -81,10 +81,25 @@ def _residual(reading: Reading) -> Recognised:
     for name, block in ours.items():
         for unit in (0, 1):
             modules += unit_modules(reading, f"{name}.units.{unit}", f"{block}.conv{unit + 2}")
+    kind, names = _excitation(reading, blocks[0])
+    options |= {"squeeze": kind} if kind else {}
+    modules += [(f"{n}.excite.{mine}", f"{block}.se_module.{its}") for n, block in ours.items() for mine, its in names]
     modules += [(f"decoder.{step}.up", transposed_name(reading, step)) for step in range(depth)]
     modules += [("head", "final_conv")]
     options = options if dims == 3 else {"dims": 2, **options}
     return _recognised(reading, "residual-unet-3dunet", options, modules, questions)
+
+
+def _excitation(reading: Reading, block: str) -> tuple[str, list[tuple[str, str]]]:
+    """Kind of squeeze and excitation, and how its layers are called."""
+    channel = [("reduce", "fc1"), ("expand", "fc2")]
+    if f"{block}.se_module.cSE.fc1.weight" in reading.shapes:
+        return "both", [*((mine, f"cSE.{its}") for mine, its in channel), ("point", "sSE.conv")]
+    if f"{block}.se_module.fc1.weight" in reading.shapes:
+        return "channel", channel
+    if f"{block}.se_module.conv.weight" in reading.shapes:
+        return "spatial", [("point", "conv")]
+    return "", []
 
 
 def _widths(reading: Reading, blocks: list[str]) -> tuple[tuple[int, ...], ...]:

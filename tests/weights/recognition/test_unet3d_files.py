@@ -90,33 +90,66 @@ class Restated(nn.Module):
         return self.final_conv(x)
 
 
+class ChannelExcitation(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(channels, channels), nn.Linear(channels, channels)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean((2, 3, 4))))))[..., None, None, None]
+
+
+class PixelExcitation(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv3d(channels, 1, 1)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.conv(x))
+
+
+class LargerExcitation(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.cSE, self.sSE = ChannelExcitation(channels), PixelExcitation(channels)
+
+    def forward(self, x):
+        return torch.max(self.cSE(x), self.sSE(x))
+
+
 class ResidualBlock(nn.Module):
-    def __init__(self, dims, before, after, order):
+    def __init__(self, dims, before, after, order, excitation=None):
         super().__init__()
         self.conv1 = CONV[dims](before, after, 1) if before != after else nn.Identity()
         self.conv2 = single(dims, after, after, order, 8)
         self.conv3 = single(dims, after, after, "".join(letter for letter in order if letter not in "rel"), 8)
+        if excitation:
+            self.se_module = excitation(after)
         self.act = nn.LeakyReLU(0.1) if "l" in order else LAYERS[order[-1] if order[-1] in "re" else order[1]][1]()
 
     def forward(self, x):
         x = self.conv1(x)
-        return self.act(self.conv3(self.conv2(x)) + x)
+        x = self.act(self.conv3(self.conv2(x)) + x)
+        return self.se_module(x) if hasattr(self, "se_module") else x
 
 
 class RestatedResidual(nn.Module):
     """A residual U-Net with the names and the arithmetic of pytorch-3dunet; logits."""
 
-    def __init__(self, dims, outputs, widths, order="gcr"):
+    def __init__(self, dims, outputs, widths, order="gcr", excitation=None):
         super().__init__()
         self.dims = dims
         befores = (1, *widths[:-1])
         pairs = zip(befores, widths, strict=True)
-        self.encoders = nn.ModuleList(Holder(basic_module=ResidualBlock(dims, *pair, order)) for pair in pairs)
+        self.encoders = nn.ModuleList(
+            Holder(basic_module=ResidualBlock(dims, *pair, order, excitation)) for pair in pairs
+        )
         self.decoders = nn.ModuleList()
         for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
             conv = TRANSPOSED[dims](below, width, 3, stride=2, padding=1, bias=False)
             up = Holder(upsample=Holder(conv_transposed=conv))
-            self.decoders.append(Holder(upsampling=up, basic_module=ResidualBlock(dims, width, width, order)))
+            block = ResidualBlock(dims, width, width, order, excitation)
+            self.decoders.append(Holder(upsampling=up, basic_module=block))
         self.final_conv = CONV[dims](widths[0], outputs, 1)
 
     def forward(self, x):
@@ -223,6 +256,15 @@ def test_residual_networks_open(tmp_path, dims, order):
     assert model.report.complete
 
 
+@pytest.mark.parametrize("excitation", [ChannelExcitation, PixelExcitation, LargerExcitation])
+def test_residual_networks_with_squeeze_and_excitation_open(tmp_path, excitation):
+    images = scramble(*SIZES[3])
+    network = RestatedResidual(3, 2, (8, 16, 32), excitation=excitation)
+    model = nu.load_model(save(tmp_path / "best_checkpoint.pytorch", network, images))
+    assert_same(model, network, *images)
+    assert model.report.complete
+
+
 def test_names_in_alphabetical_order_hide_where_residual_blocks_normalize(tmp_path):
     images = scramble(*SIZES[2])
     network = enliven(RestatedResidual(2, 1, (8, 16), "gce"), images[0])
@@ -251,10 +293,12 @@ def test_names_and_shapes_are_those_of_the_library(arguments, count, expected):
 
 
 def test_names_and_shapes_of_residual_networks_are_those_of_the_library():
-    """Fingerprints of pytorch-3dunet: ResidualUNet3D(1, 1) and ResidualUNet2D(1, 1)."""
+    """Fingerprints of pytorch-3dunet: ResidualUNet3D, ResidualUNet2D and ResidualUNetSE3D (1, 1)."""
     widths = (64, 128, 256, 512, 1024)
     with torch.device("meta"):
         volume, plane = RestatedResidual(3, 1, widths), RestatedResidual(2, 1, widths)
+        excited = RestatedResidual(3, 1, widths, excitation=LargerExcitation)
+    assert fingerprint(excited.state_dict()) == "9870151520c3df10"
     assert fingerprint(volume.state_dict()) == "0cb4d957e21b02ff"
     assert fingerprint(plane.state_dict()) == "5fd23cb489901cd7"
     assert sum(tensor.numel() for tensor in volume.parameters()) == 113_735_233

@@ -10,6 +10,7 @@ from napari_unet.gui.remembering import Memory, recall, remember
 from napari_unet.gui.state import Listed, ModelChoice, Shelf
 from napari_unet.networks.variants import FAMILIES, VARIANTS
 from napari_unet.weights.bundled import bundled, own
+from napari_unet.weights.collection import downloaded
 from napari_unet.weights.formats.identify import DESCRIPTIONS
 
 SUFFIXES = (
@@ -20,7 +21,7 @@ _PACKAGE_FILES = (*DESCRIPTIONS, "plans.json")
 _PLANES, _VOLUMES = "New: U-Nets for planes", "New: for volumes"
 # Families with a shelf of their own; those that need a package are with the others of that package.
 _FAMILY_SHELVES = {"unet": _PLANES, "encoder": "New: with the encoder of a classifier"}
-_OTHERS = "New: nested, residual and with attention"
+_OTHERS = "New: nested, residual, attention"
 
 
 class Browsing:
@@ -58,6 +59,7 @@ class Browsing:
         with_program = [_ready(trained.pop(str(path))) for path in bundled().values() if str(path) in trained]
         mine = [_ready(trained.pop(str(path))) for path in own().values() if str(path) in trained]
         opened = {choice.origin or source: choice for source, choice in trained.items()}
+        packages = [str(path) for path in downloaded().values()]
         recent = [path for path in self._memory.recent if path in opened or _exists(path)]
         recent += [path for path in opened if path not in recent]
         folder = Path(self._memory.folder) if self._memory.folder else None
@@ -73,6 +75,11 @@ class Browsing:
                 title="Recent",
                 items=tuple(map(listed, recent)),
                 tip="Weights files that were opened lately",
+            ),
+            Shelf(
+                title="From bioimage.io",
+                items=tuple(map(listed, packages)),
+                tip="Packages that were downloaded; they open without internet",
             ),
             Shelf(
                 title=f"Folder: {folder.name or folder}" if folder else "Folder",

@@ -132,7 +132,7 @@ def adjustable(variant: str) -> dict[str, int]:
     """Options of a variant that the form offers, with their usual values."""
     options = resolve_options(network_spec(variant, 1, 2, {}))
     found = {"dims": int(options.dims)} if _is_possible(variant, dims=5 - options.dims) else {}
-    if any(getattr(options, name, None) for name in _SET_LEVEL_BY_LEVEL):
+    if any(isinstance(getattr(options, name, None), tuple) for name in _SET_LEVEL_BY_LEVEL):
         return found
     sizes = {name: getattr(options, name, None) for name in ("width", "depth")}
     return found | {name: value for name, value in sizes.items() if isinstance(value, int)}

@@ -10,7 +10,7 @@ from napari_unet.gui import layers
 from napari_unet.gui.browsing import Browsing
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.modelling import Modelling
-from napari_unet.gui.remembering import downloads_folder, opened_folder
+from napari_unet.gui.remembering import opened_folder
 from napari_unet.gui.state import Activity, ModelChoice, Opening
 from napari_unet.gui.tasks import Aside, Remote, Task
 from napari_unet.imaging.image import Image
@@ -64,6 +64,15 @@ class Opener:
         whole = str(Path(path).expanduser().absolute())
         self._desk.when_idle(lambda: self._open(whole, answers or {}, ask_again=ask_again))
 
+    def choose(self, choice: ModelChoice) -> None:
+        """Make a model of the list the current one; its file is opened again if it has changed since."""
+        self.dismiss()
+        path = choice.origin or choice.source or ""
+        if choice.stamp and _stamp(path) not in {0, choice.stamp}:
+            self.open_file(path)
+        else:
+            self._modelling.choose(choice)
+
     def answer(self, value: AnswerValue) -> None:
         """Answer the question that is asked, and go on opening."""
         opening = self._desk.state.opening
@@ -103,7 +112,8 @@ class Opener:
             self._modelling.list_models()
             self._modelling.choose(next(one for one in self._desk.state.models if one.source == str(path)))
         else:
-            self._modelling.add(ModelChoice(title=path.name, source=str(path), spec=read_spec(path)))
+            choice = ModelChoice(title=path.name, source=str(path), spec=read_spec(path), stamp=_stamp(str(path)))
+            self._modelling.add(choice)
             self._browsing.add_recent(str(path))
         self._desk.state.tell(f"Opened {path.name}.")
 
@@ -125,7 +135,7 @@ class Opener:
             self._modelling.add(
                 ModelChoice(
                     title=name, source=result.source, spec=result.spec, answers=result.answers, origin=path,
-                    report=result.report, can_train=result.can_train,
+                    report=result.report, can_train=result.can_train, stamp=_stamp(path),
                 )
             )  # fmt: skip
             self._browsing.add_recent(path)
@@ -196,7 +206,7 @@ class Opener:
             state.tell(ASK)
 
     def _download_task(self, name: str) -> Task:
-        request = DownloadRequest(name=name, folder=str(downloads_folder()))
+        request = DownloadRequest(name=name)
         result: DownloadResult = yield Remote(request, self._desk.show)
         self._desk.when_idle(lambda: self.open_file(result.path))
 
@@ -211,6 +221,14 @@ def _is_ours(path: Path) -> bool:
     except OSError:
         return False
     return b'"napari_unet"' in head
+
+
+def _stamp(path: str) -> int:
+    """When a file has changed last; 0 if it is not there."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _around(seen: tuple[int, int], wanted: int, size: int) -> tuple[int, int]:

@@ -32,11 +32,6 @@ def opened_folder() -> Path:
     return own_folder().parent / "opened"
 
 
-def downloads_folder() -> Path:
-    """Folder of what is downloaded from the bioimage.io collection. It need not exist."""
-    return own_folder().parent / "downloads"
-
-
 def recall() -> Memory:
     """Read what was remembered; nothing where that was never written, or is damaged."""
     try:

@@ -60,6 +60,8 @@ class ModelChoice(Config):
         What opening that file found out.
     can_train : bool
         False if the network can only predict.
+    stamp : int
+        When the file had changed last when it was opened; 0 if it was not opened by hand.
     """
 
     title: str
@@ -71,6 +73,7 @@ class ModelChoice(Config):
     origin: str = ""
     report: LoadReport | None = None
     can_train: bool = True
+    stamp: int = 0
 
     @property
     def trained(self) -> bool:

@@ -34,6 +34,7 @@ from napari_unet.jobs.requests import (
     OpenResult,
     Region,
 )
+from napari_unet.weights import collection
 from napari_unet.weights.file import SUFFIX, read_spec
 from napari_unet.weights.loading import load_model
 from napari_unet.weights.model import Model
@@ -165,7 +166,7 @@ def compare_events(request: CompareRequest, image: Image) -> Generator[Event, No
     *targets, own = request.pictures
     _save_picture(Path(own), _image_picture(image, request.region))
     for number, (value, target) in enumerate(zip(request.values, targets, strict=True)):
-        yield Progress("Trying each answer", number, count)
+        yield Progress(f"Answer {number + 1} of {count}", number, count)
         try:
             answers = {**request.answers, request.keyword: value}
             foreground = yield from _foreground(_load_guessing(request.source, answers), image, request)
@@ -248,7 +249,5 @@ def _save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
 
 def download_events(request: DownloadRequest) -> Generator[Event, None, DownloadResult]:
     """Fetch a package of the bioimage.io collection."""
-    from napari_unet.weights.collection import download
-
-    yield Progress("Asking bioimage.io", 0, 1)
-    return DownloadResult(path=str(download(request.name, Path(request.folder))))
+    path = yield from collection.download_events(request.name)
+    return DownloadResult(path=str(path))

@@ -190,11 +190,10 @@ class CompareRequest(Config):
 
 
 class DownloadRequest(Config):
-    """Fetch a package of the bioimage.io collection by its name, into `folder`."""
+    """Fetch a package of the bioimage.io collection by its name."""
 
     kind: Literal["download"] = "download"
     name: str
-    folder: str
 
 
 class CostRequest(Config):

@@ -1,5 +1,7 @@
 """Opening anybody's weights in the Model step, by hand as a user does."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
 
 from napari_unet.errors import ModelError, UnansweredError
+from napari_unet.events import Progress
 from napari_unet.gui import layers
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.panels import Workbench
@@ -258,6 +261,37 @@ def test_downloading_asks_for_a_name_and_says_what_went_wrong(controller, client
     assert controller.state.message.text == client.fail
 
 
+def test_a_downloaded_package_is_opened_and_stays_in_the_list(controller, step, click, own_home, theirs, monkeypatch):
+    path = theirs("weights.pt", milesial())
+
+    def download(name):
+        yield Progress(f"Downloading {name}", 1, 2)
+        return path
+
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args: (" affable-shark ", True))
+    monkeypatch.setattr(opening.collection, "download_events", download)
+    click(step.download)
+    assert controller.state.model.title == "weights.pt"
+    (own_home / "bioimage.io" / "affable-shark").mkdir(parents=True)
+    (own_home / "bioimage.io" / "affable-shark" / "rdf.yaml").write_text("type: model")
+    controller.browsing.show()
+    assert step.models.item("affable-shark").parent().text(0) == "From bioimage.io"
+
+
+def test_a_file_that_has_changed_is_opened_again(client, step, open_by_button, idle, qtbot, theirs, click_model):
+    path = theirs("carvana.pth", milesial())
+    open_by_button(path)
+    click_model(qtbot, step, "unet-small")
+    click_model(qtbot, step, "carvana.pth")
+    assert [request.kind for request in client.requests] == ["open"]
+    theirs("carvana.pth", milesial(width=8))
+    os.utime(path, ns=(1, 1))
+    click_model(qtbot, step, "unet-small")
+    click_model(qtbot, step, "carvana.pth")
+    idle()
+    assert step.state.model.spec.network.options["width"] == 8
+
+
 def test_a_program_can_only_predict(controller, step, trained, viewer, blobs):
     viewer.add_image(blobs)
     controller.modelling.add(trained.model_copy(update={"title": "net.onnx", "can_train": False}))
@@ -320,7 +354,7 @@ def test_the_size_of_a_new_network_can_be_changed(controller, step, click_model,
     assert not step.untrained.isHidden()
     click_model(qtbot, step, "resnet18-unet")
     assert form.width.isHidden()
-    assert form.depth.isHidden()
+    assert not form.depth.isHidden()
     assert controller.state.model.spec.network.options == {}
 
 

@@ -90,8 +90,7 @@ class ModelShelves(Step):
         elif listed.choice is None:
             self.controller.opening.open_file(listed.path)
         elif not listed.choice.same_as(self.state.model):
-            self.controller.opening.dismiss()
-            self.controller.modelling.choose(listed.choice)
+            self.controller.opening.choose(listed.choice)
 
     def _shelves(self) -> list[QTreeWidgetItem]:
         return [self.tree.topLevelItem(number) for number in range(self.tree.topLevelItemCount())]

@@ -117,7 +117,7 @@ class OpeningCard(Step):
 
     def _show(self) -> None:
         opening = self.state.opening
-        if opening is not None and self.isHidden():
+        if (opening is None) != self.isHidden():
             QTimer.singleShot(0, self._come_into_view)
         self.setVisible(opening is not None)
         if opening is None:
@@ -140,12 +140,12 @@ class OpeningCard(Step):
         self._enable()
 
     def _come_into_view(self) -> None:
-        """Scroll to the top of what has just appeared."""
+        """Scroll to the top of what has just appeared, or of the step when that has gone."""
         area: QWidget | None = self if isalive(self) else None
         while area is not None and not isinstance(area, QScrollArea):
             area = area.parentWidget()
         if area is not None:
-            area.verticalScrollBar().setValue(self.y() - MARGIN)
+            area.verticalScrollBar().setValue(0 if self.isHidden() else self.y() - MARGIN)
 
     def _build(self, opening: Opening | None) -> None:
         """Make a button for each answer, unless they are there."""
@@ -186,8 +186,11 @@ class OpeningCard(Step):
         if not opening.pictures:
             return "" if self.state.image else "Click one. With an image open there would be a picture of each."
         if opening.difference is not None and opening.difference < SAME:
-            most = f"{100 * opening.difference:.1f} %"
-            return f"On this part of your image the answers make next to no difference (at most {most})."
+            most = f"{100 * opening.difference:.1f}\N{NO-BREAK SPACE}%"
+            return (
+                f"On this part of your image the answers make next to no difference (at most {most}). Take any, or "
+                "show another part and open the file again."
+            )
         return "Click the one that shows what you want: left your image, right what the network finds."
 
 

@@ -30,7 +30,7 @@ def _recognise(reading: Reading) -> Recognised:
             variant="unet",
             in_channels=reading.into(first),
             out_channels=reading.out("conv"),
-            options=options | {"first": "decoder", "bias": biased(reading, first)},
+            options=options | {"first": "decoder", "bias": biased(reading, first) or None},
         ),
         sources=pair(reading.shapes, modules),
         activation="sigmoid",

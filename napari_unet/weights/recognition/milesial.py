@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from napari_unet.networks.spec import NetworkSpec
 from napari_unet.weights.recognition.levels import (
     ALIGN_CORNERS,
@@ -47,15 +49,10 @@ def _recognise(reading: Reading, top: str, below: str, decoded: str) -> Recognis
     for step, up in enumerate(ups):
         modules += [] if linear else [(f"decoder.{step}.up.conv", f"{up}.up")]
         modules += double(f"decoder.{step}.block", f"{up}.{decoded}", norm=True)
-    options = level_options(reading, [sequential(block, norm=True) for block in blocks])
-    options |= {"fit": "pad", "bias": biased(reading, f"{blocks[0]}.0")}
-    options["decoder"] = tuple(_decoder_widths(reading, f"{up}.{decoded}") for up in reversed(ups))
-    questions: tuple[Question, ...] = ()
-    if linear:
-        corners, questions = answer(reading, ALIGN_CORNERS, settled=True)
-        options |= {"up": "linear", "up_kernel": 0, "align_corners": corners}
-    else:
-        options["up_widths"] = tuple(_up_width(reading, f"{up}.up") for up in reversed(ups))
+    options, questions = _options(reading, blocks, [f"{up}.{decoded}" for up in reversed(ups)])
+    if not linear:
+        up_widths = tuple(_up_width(reading, f"{up}.up") for up in reversed(ups))
+        options["up_widths"] = None if up_widths == _widths(reading, blocks[:-1]) else up_widths
     outputs = reading.out("outc.conv")
     how = "bilinear up-sampling, as there is no up1.up" if linear else "transposed convolutions"
     return Recognised(
@@ -70,6 +67,23 @@ def _recognise(reading: Reading, top: str, below: str, decoded: str) -> Recognis
         questions=questions,
         notes=_said(reading),
     )
+
+
+def _options(reading: Reading, blocks: list[str], decoder: list[str]) -> tuple[dict[str, Any], tuple[Question, ...]]:
+    """Read the options, and what is asked, from the blocks of the encoder and the decoder, both from the top."""
+    options = level_options(reading, [sequential(block, norm=True) for block in blocks])
+    options |= {"fit": "pad", "bias": biased(reading, f"{blocks[0]}.0") or None}
+    widths = tuple(_decoder_widths(reading, block) for block in decoder)
+    plain = tuple((width, width) for width in _widths(reading, blocks[:-1]))
+    options["decoder"] = None if widths == plain else widths
+    if reading.has("up*.up.weight"):
+        return options, ()
+    corners, questions = answer(reading, ALIGN_CORNERS, settled=True)
+    return options | {"up": "linear", "up_kernel": 0, "align_corners": corners}, questions
+
+
+def _widths(reading: Reading, blocks: list[str]) -> tuple[int, ...]:
+    return tuple(level_width(reading, sequential(block, norm=True)) for block in blocks)
 
 
 def _decoder_widths(reading: Reading, block: str) -> tuple[int, int]:

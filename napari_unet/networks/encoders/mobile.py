@@ -35,6 +35,7 @@ class MobileEncoder(Encoder):
     def __init__(self, in_channels: int, plan: MobilePlan, depth: int) -> None:
         stages = [nn.Sequential() for _ in range(depth)]
         padding, side = same_padding(3, 2, plan.side)
+        side = side if plan.halves else plan.side
         stages[0].append(ConvNorm(in_channels, plan.width, 3, 2, act=_act(plan), padding=padding))
         for n, block in enumerate(_blocks(plan, side)):
             level = sum(n > end for end in plan.ends)
@@ -58,9 +59,9 @@ def _blocks(plan: MobilePlan, side: int) -> Iterator[nn.Module]:
     for row in plan.rows:
         for n in range(row.repeats):
             stride = 1 if n else row.stride
-            padding, side = same_padding(row.kernel, stride, side)
+            padding, next_side = same_padding(row.kernel, stride, side)
             yield InvertedResidual(channels, plan, row, stride, padding)
-            channels = row.channels
+            channels, side = row.channels, next_side if plan.halves else side
 
 
 def same_padding(kernel: int, stride: int, side: int) -> tuple[tuple[int, int], int]:

@@ -187,6 +187,8 @@ class MobilePlan(EncoderPlan):
         Whether blocks have squeeze-and-excitation.
     side : int
         Of the image for which TensorFlow's padding was computed; 0: padded alike on all sides.
+    halves : bool
+        Whether that side is halved from level to level, or padding computed for the same side at all.
     silu : bool
         The activation, instead of ReLU6.
     eps, momentum : float
@@ -198,6 +200,7 @@ class MobilePlan(EncoderPlan):
     last: int = 0
     squeeze: bool = True
     side: int = 0
+    halves: bool = True
     silu: bool = True
     eps: float = 1e-5
     momentum: float = 0.1
@@ -277,16 +280,38 @@ class DensePlan(EncoderPlan):
         return self
 
 
+# Of EfficientNet-B0.
+_B0 = (
+    Row(1, 16, 1, 1), Row(6, 24, 2, 2), Row(6, 40, 2, 2, 5), Row(6, 80, 3, 2), Row(6, 112, 3, 1, 5),
+    Row(6, 192, 4, 2, 5), Row(6, 320, 1, 1),
+)  # fmt: skip
+
+
 def _efficientnet(wider: float, deeper: float, side: int) -> MobilePlan:
     """Plan the EfficientNet of given multipliers (Tan and Le, https://arxiv.org/abs/1905.11946)."""
-    kernels, strides, repeats = (3, 3, 5, 3, 5, 5, 3), (1, 2, 2, 2, 1, 2, 1), (1, 2, 2, 3, 3, 4, 1)
     rows = tuple(
-        Row(6 if n else 1, _eights(channels * wider), math.ceil(count * deeper), strides[n], kernels[n])
-        for n, (channels, count) in enumerate(zip((16, 24, 40, 80, 112, 192, 320), repeats, strict=True))
+        replace(row, channels=_eights(row.channels * wider), repeats=math.ceil(row.repeats * deeper)) for row in _B0
     )
+    return MobilePlan(_eights(32 * wider), rows, _ends(rows), side=side, eps=1e-3, momentum=0.01)
+
+
+def _lite(wider: float, deeper: float) -> MobilePlan:
+    """Plan the EfficientNet-Lite of given multipliers; first and last row do not grow deeper."""
+    rows = tuple(
+        replace(
+            row,
+            channels=_eights(row.channels * wider),
+            repeats=row.repeats if row in (_B0[0], _B0[-1]) else math.ceil(row.repeats * deeper),
+        )
+        for row in _B0
+    )
+    return MobilePlan(32, rows, _ends(rows), squeeze=False, silu=False)
+
+
+def _ends(rows: tuple[Row, ...]) -> tuple[int, ...]:
+    """Return the last block before each halving of the resolution."""
     totals = list(accumulate(row.repeats for row in rows))
-    ends = (-1, totals[1] - 1, totals[2] - 1, totals[4] - 1, totals[6] - 1)
-    return MobilePlan(_eights(32 * wider), rows, ends, side=side, eps=1e-3, momentum=0.01)
+    return (-1, totals[1] - 1, totals[2] - 1, totals[4] - 1, totals[6] - 1)
 
 
 def _eights(channels: float) -> int:
@@ -297,13 +322,12 @@ def _eights(channels: float) -> int:
 
 def _symmetric(plan: MobilePlan) -> MobilePlan:
     """Return the EfficientNet of timm, which pads alike on all sides."""
-    totals = list(accumulate(row.repeats for row in plan.rows))
-    ends = (-1, totals[1] - 1, totals[2] - 1, totals[4] - 1, totals[6] - 1)
-    return replace(plan, side=0, eps=1e-5, momentum=0.1, ends=ends)
+    return replace(plan, side=0, eps=1e-5, momentum=0.1, ends=_ends(plan.rows))
 
 
 _B = [(1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300), (1.4, 1.8, 380), (1.6, 2.2, 456),
       (1.8, 2.6, 528), (2.0, 3.1, 600)]  # fmt: skip
+_LITE = [(1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8)]
 _EFFICIENTNETS = {f"efficientnet-b{n}": _efficientnet(*numbers) for n, numbers in enumerate(_B)}
 # The features at a sixteenth leave the published B0 encoder in the middle of a row.
 _EFFICIENTNETS["efficientnet-b0"] = replace(_EFFICIENTNETS["efficientnet-b0"], ends=(-1, 2, 4, 8, 15))
@@ -324,6 +348,8 @@ ENCODERS: dict[str, EncoderPlan] = {
     "resnext101_32x4d": ResNetPlan(64, (3, 4, 23, 3), 128, 32),
     "resnext101_32x8d": ResNetPlan(64, (3, 4, 23, 3), 256, 32),
     "resnext101_32x16d": ResNetPlan(64, (3, 4, 23, 3), 512, 32),
+    "resnext101_32x32d": ResNetPlan(64, (3, 4, 23, 3), 1024, 32),
+    "resnext101_32x48d": ResNetPlan(64, (3, 4, 23, 3), 1536, 32),
     "se_resnet50": ResNetPlan(64, (3, 4, 6, 3), 64, squeeze=True, ceil=True, early=True),
     "se_resnet101": ResNetPlan(64, (3, 4, 23, 3), 64, squeeze=True, ceil=True, early=True),
     "se_resnet152": ResNetPlan(64, (3, 8, 36, 3), 64, squeeze=True, ceil=True, early=True),
@@ -334,6 +360,8 @@ ENCODERS: dict[str, EncoderPlan] = {
     "mobilenet_v2": MobilePlan(32, _MOBILE_ROWS, (0, 2, 5, 12, 16), 1280, squeeze=False, silu=False),
     **_EFFICIENTNETS,
     **{f"timm-{name}": _symmetric(plan) for name, plan in _EFFICIENTNETS.items()},
+    "timm-efficientnet-b8": _symmetric(_efficientnet(2.2, 3.6, 672)),
+    **{f"timm-tf_efficientnet_lite{n}": _lite(*numbers) for n, numbers in enumerate(_LITE)},
     "densenet121": DensePlan(64, 32, (6, 12, 24, 16)),
     "densenet161": DensePlan(96, 48, (6, 12, 36, 24)),
     "densenet169": DensePlan(64, 32, (6, 12, 32, 32)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from napari_unet.networks.encoders.plans import ENCODERS, EncoderPlan
+from napari_unet.networks.encoders.plans import ENCODERS, EncoderPlan, MobilePlan
 from napari_unet.networks.options.base import BlockOptions
 from napari_unet.networks.outline import Link, Outline, Stage, StageKind
 
@@ -40,6 +41,9 @@ class EncoderUNetOptions(BlockOptions):
     excitation : bool
         Whether an encoder with squeeze-and-excitation has it. It looks at the whole input, so that
         tiles cannot be exact.
+    padding : "exact" | "even"
+        How an EfficientNet that pads like TensorFlow does so: as computed for the published image
+        size at each level, or as for an even size at all, which older code did.
     """
 
     encoder: str = "resnet34"
@@ -50,6 +54,7 @@ class EncoderUNetOptions(BlockOptions):
     up: Literal["nearest", "linear"] = "nearest"
     attention: bool = False
     excitation: bool = True
+    padding: Literal["exact", "even"] = "exact"
 
     @model_validator(mode="after")
     def _parts_exist(self) -> Self:
@@ -70,6 +75,8 @@ class EncoderUNetOptions(BlockOptions):
         """What the encoder is made of."""
         plan = ENCODERS[self.encoder]
         plan = plan if self.width is None else plan.scaled(self.width)
+        if isinstance(plan, MobilePlan) and self.padding == "even":
+            plan = replace(plan, halves=False)
         return plan if self.excitation else plan.local()
 
     @property

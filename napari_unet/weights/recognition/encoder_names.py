@@ -183,19 +183,18 @@ def _timm(plan: MobilePlan) -> Pairs:
             yield from _unit(f"{ours}.expand", f"{theirs}.conv_pw", f"{theirs}.bn1")
         depthwise, project, last = ("bn2", "conv_pwl", "bn3") if expand > 1 else ("bn1", "conv_pw", "bn2")
         yield from _unit(f"{ours}.depthwise", f"{theirs}.conv_dw", f"{theirs}.{depthwise}")
-        yield f"{ours}.squeeze.reduce", f"{theirs}.se.conv_reduce"
-        yield f"{ours}.squeeze.expand", f"{theirs}.se.conv_expand"
+        if plan.squeeze:
+            yield f"{ours}.squeeze.reduce", f"{theirs}.se.conv_reduce"
+            yield f"{ours}.squeeze.expand", f"{theirs}.se.conv_expand"
         yield from _unit(f"{ours}.project", f"{theirs}.{project}", f"{theirs}.{last}")
 
 
 def _is_timm(reading: Reading, plan: MobilePlan) -> bool:
     rows = reading.count("encoder.blocks.{}.0.conv_dw.weight")
     count = sum(reading.count(f"encoder.blocks.{row}.{{}}.conv_dw.weight") for row in range(rows))
-    return _numbers(plan) == (
-        count,
-        reading.out("encoder.conv_stem"),
-        reading.out(f"encoder.blocks.{rows - 1}.0.conv_pwl"),
-    )
+    found = count, reading.out("encoder.conv_stem"), reading.out(f"encoder.blocks.{rows - 1}.0.conv_pwl")
+    squeezes = "encoder.blocks.0.0.se.conv_reduce.weight" in reading.shapes
+    return _numbers(plan) == found and plan.squeeze == squeezes
 
 
 def _numbers(plan: MobilePlan) -> tuple[int, int, int]:
@@ -260,7 +259,7 @@ STYLES = (
         ("encoder._conv_head.*", "encoder._bn1.*", "encoder._fc.*"),
     ),
     Style(
-        "encoder.blocks.0.0.se.conv_reduce.weight",
+        "encoder.conv_stem.weight",
         _timm,
         _is_timm,
         _named(MobilePlan, "timm"),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from napari_unet.imaging.config import Normalization
-from napari_unet.networks.encoders.plans import ENCODERS
+from napari_unet.networks.encoders.plans import ENCODERS, MobilePlan
 from napari_unet.networks.options.encoder import DECODER_CHANNELS, EncoderUNetOptions
 from napari_unet.networks.spec import NetworkSpec
 from napari_unet.networks.variants import VARIANTS
@@ -35,6 +35,15 @@ INTERPOLATION = Question(
     "How does the decoder enlarge?",
 )
 
+PADDING = Question(
+    "padding",
+    {
+        "exact": "for the size of each level, as efficientnet-pytorch does since 0.7",
+        "even": "for an even size at all levels, as efficientnet-pytorch did before 0.7",
+    },
+    "How does the encoder pad?",
+)
+
 
 def _recognise(reading: Reading, *, nested: bool) -> Recognised:
     """Read a U-Net or UNet++ of segmentation-models-pytorch, as its state dict names it."""
@@ -42,6 +51,7 @@ def _recognise(reading: Reading, *, nested: bool) -> Recognised:
     block = "decoder.blocks.x_0_{}.conv1" if nested else "decoder.blocks.{}.conv1"
     depth = reading.count(f"{block}.0.weight")
     up, questions = answer(reading, INTERPOLATION, settled=_interpolation(reading.extras))
+    padding, more = _padding(reading, encoder)
     channels = tuple(reading.out(f"{block.format(step)}.0") for step in range(depth))
     options = _checked(
         encoder=encoder,
@@ -49,6 +59,7 @@ def _recognise(reading: Reading, *, nested: bool) -> Recognised:
         depth=depth,
         decoder_channels=None if channels == DECODER_CHANNELS[:depth] else channels,
         up=up,
+        padding=padding,
         attention=reading.has("decoder.blocks.*.attention1.attention.cSE.1.weight"),
         **_norm(reading, block.format(0)),
     )
@@ -68,10 +79,19 @@ def _recognise(reading: Reading, *, nested: bool) -> Recognised:
         activation=activation,
         because=because,
         normalization=_colours() if inputs == len(MEAN) else Normalization(),
-        questions=questions,
+        questions=(*questions, *more),
         unused=(*style.unused, *(f"{module}.*" for module in beyond), *_idle(depth, nested=nested)),
         notes=_notes(inputs),
     )
+
+
+def _padding(reading: Reading, encoder: str) -> tuple[str, tuple[Question, ...]]:
+    """Return how an encoder pads; only those that were published for some odd sizes leave it open."""
+    plan = ENCODERS[encoder]
+    sides = [plan.side >> level for level in range(5)] if isinstance(plan, MobilePlan) else []
+    if not any(side % 2 for side in sides):
+        return "exact", ()
+    return answer(reading, PADDING, settled="exact")
 
 
 def _checked(**options: Any) -> EncoderUNetOptions:  # noqa: ANN401

@@ -12,7 +12,9 @@ import napari_unet as nu
 from napari_unet.errors import ModelError
 from napari_unet.networks.encoders.making import make_encoder
 from napari_unet.networks.encoders.plans import ENCODERS
+from napari_unet.networks.registry import network_spec, resolve_options
 from napari_unet.weights.recognition.encoder_names import STYLES, encoder_pairs, find_encoder
+from napari_unet.weights.recognition.encoder_unets import ORIGINS
 from napari_unet.weights.recognition.recognised import Reading
 
 # Channels of small decoders.
@@ -120,10 +122,35 @@ def test_saved_folders_say_their_activation_and_interpolation(tmp_path):
 
 
 def test_another_interpolation_can_be_asked_for(tmp_path):
-    network = small(channels=1)
-    torch.save(network.state_dict(), tmp_path / "model.pth")
+    torch.save(small(channels=1).state_dict(), tmp_path / "model.pth")
     asked = nu.load_model(tmp_path / "model.pth", interpolation="linear")
     assert asked.spec.network.options["up"] == "linear"
+    with pytest.raises(ModelError, match="padding"):
+        nu.load_model(tmp_path / "model.pth", padding="even")
+
+
+def test_padding_of_old_efficientnets_can_be_asked_for():
+    """Those published for sides that become odd padded them as if they were even, before they were corrected."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in published("efficientnet-b1").items()}
+    shapes |= {f"decoder.blocks.{n}.conv{u}.0.weight": (8, 8, 3, 3) for n in range(3) for u in (1, 2)}
+    shapes |= {f"decoder.blocks.{n}.conv{u}.0.bias": (8,) for n in range(3) for u in (1, 2)}
+    shapes["segmentation_head.0.weight"] = (1, 8, 3, 3)
+    recognise = ORIGINS[0].recognise
+    assert [q.keyword for q in recognise(Reading(shapes)).questions] == ["interpolation", "padding"]
+    assert recognise(Reading(shapes, answers={"padding": "even"})).network.options["padding"] == "even"
+
+
+def test_old_efficientnets_pad_otherwise():
+    """A stride of 2 on 15 pixels needs two zeros before, one on 16."""
+    pads = {}
+    for padding in ("exact", "even"):
+        options = resolve_options(
+            network_spec("encoder-unet", 1, 1, {"encoder": "efficientnet-b1", "padding": padding})
+        )
+        blocks = make_encoder(1, options.plan, 5).modules()
+        pads[padding] = [module.padding for module in blocks if isinstance(module, torch.nn.ZeroPad2d)]
+    assert len(pads["exact"]) == 4
+    assert len(pads["even"]) == 5
 
 
 def test_colours_are_normalized_as_for_imagenet(tmp_path):
@@ -154,6 +181,8 @@ PUBLISHED = {
     "resnext101_32x4d": ("caf9357acdb65699", 42_128_704),
     "resnext101_32x8d": ("8ebb5f093d023975", 86_742_336),
     "resnext101_32x16d": ("57241f40c020cdf6", 191_977_792),
+    "resnext101_32x32d": ("47d14ce275c6520c", 466_481_472),
+    "resnext101_32x48d": ("67f4e2209a062982", 826_362_176),
     "se_resnet50": ("8c6ba7808076a5da", 26_039_024),
     "se_resnet101": ("a0ba1e97da08151b", 47_277_872),
     "se_resnet152": ("8271d137991551ba", 64_772_848),
@@ -184,6 +213,12 @@ PUBLISHED = {
     "timm-efficientnet-b5": ("cd29092637986104", 28_340_784),
     "timm-efficientnet-b6": ("3f86c0bbb30f45a0", 40_735_704),
     "timm-efficientnet-b7": ("1d7c294e10a8de12", 63_786_960),
+    "timm-efficientnet-b8": ("32028f19d783f0b9", 84_596_142),
+    "timm-tf_efficientnet_lite0": ("94d9f1883dcd8693", 3_371_008),
+    "timm-tf_efficientnet_lite1": ("3001820e2250f3f9", 4_135_680),
+    "timm-tf_efficientnet_lite2": ("941fb1e351f96542", 4_811_072),
+    "timm-tf_efficientnet_lite3": ("1adb39bb6fd83e28", 6_916_096),
+    "timm-tf_efficientnet_lite4": ("849b6822a62559f9", 11_725_568),
     "densenet121": ("dd5ffd549419aed4", 6_953_856),
     "densenet161": ("958e824a8298aa22", 26_472_000),
     "densenet169": ("085e6cfff398d40c", 12_484_480),
@@ -204,8 +239,9 @@ def published(name):
     if "efficientnet" in name:
         conv, norm = ("conv_head", "bn2") if name.startswith("timm") else ("_conv_head", "_bn1")
         last = ENCODERS[name].features[-1]
-        state[f"encoder.{conv}.weight"] = torch.empty((4 * last, last, 1, 1), device="meta")
-        for leaf, value in torch.nn.BatchNorm2d(4 * last, device="meta").state_dict().items():
+        head = 1280 if "lite" in name else 4 * last
+        state[f"encoder.{conv}.weight"] = torch.empty((head, last, 1, 1), device="meta")
+        for leaf, value in torch.nn.BatchNorm2d(head, device="meta").state_dict().items():
             state[f"encoder.{norm}.{leaf}"] = value
     return state
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from napari_unet.errors import ModelError
 from napari_unet.networks.field import receptive_field
 from napari_unet.networks.registry import build_network
 
@@ -57,3 +58,21 @@ def test_an_axis_that_is_reduced_less_is_padded_less():
     assert [network.geometry.fitting_along(axis, 5) for axis in range(3)] == [6, 8, 8]
     image = torch.randn((1, 1, 6, 8, 12))
     assert torch.equal(network.on_grid(image), network(image))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kernels": ((3, 3), (3, 3, 3))}, "2 sides"),
+        ({"factors": ((2,),)}, "2 sides"),
+        ({"kernels": ((2, 3), (3, 3))}, "odd"),
+        ({"norm": "group", "order": "nca", "widths": (8, 12), "groups": 8}, "groups"),
+        (
+            {"norm": "group", "order": "nca", "width": 8, "groups": 16, "up": "nearest", "up_kernel": 0},
+            "24 channels cannot",
+        ),
+    ],
+)
+def test_impossible_sides_and_groups_get_a_sentence(options, words):
+    with pytest.raises(ModelError, match=words):
+        build_network("unet", **{"depth": 1, **options})

@@ -110,6 +110,13 @@ class UNetOptions(BlockOptions):
             if given is not None and len(given) != self.depth + count:
                 message = f"depth {self.depth} needs {self.depth + count} {name}, and {len(given)} were given"
                 raise ValueError(message)
+        for sides in (*(self.kernels or ()), *(self.factors or ())):
+            if len(sides) != self.dims:
+                message = f"kernels and factors need {self.dims} sides for each level, not {sides}"
+                raise ValueError(message)
+        if any(side % 2 == 0 for kernel in self.kernels or () for side in kernel):
+            message = f"kernels must be odd, not {self.kernels}"
+            raise ValueError(message)
         check_order(self.up_order)
         self.check_groups(tuple(width for level in (*self.encoder_widths, *self.decoder_widths) for width in level))
         if self.padding == "valid" and (self.kernels or self.factors or self.fit not in {"crop", "pad"}):

@@ -190,7 +190,7 @@ def _layer_order(reading: Reading, unit: str, norm: str) -> tuple[str, tuple[Que
 
 def _comes_first(reading: Reading, unit: str, norm: str) -> bool | None:
     """Whether the normalization of a unit comes before its convolution; None if names in order hide it."""
-    channels = reading.shape(f"{unit}.{norm}.weight")[0]
+    channels = sum(reading.shape(f"{unit}.{norm}.weight")[:1])
     if reading.into(f"{unit}.conv") != reading.out(f"{unit}.conv"):
         return channels == reading.into(f"{unit}.conv")
     names = list(reading.shapes)
@@ -202,7 +202,7 @@ def _comes_first(reading: Reading, unit: str, norm: str) -> bool | None:
 def _groups(reading: Reading, blocks: list[str]) -> tuple[int, tuple[Question, ...]]:
     """Count of groups, which leaves no trace: 8, the default, unless it does not divide the channels."""
     counts = {
-        shape[0]
+        sum(shape[:1])
         for name, shape in reading.shapes.items()
         if name.endswith(".groupnorm.weight") and name.startswith(tuple(blocks))
     }
@@ -262,9 +262,10 @@ def _normalization(reading: Reading) -> tuple[Normalization, tuple[str, ...]]:
         if name == "Standardize" and step.get("mean") is None:
             return STANDARDIZED.model_copy(update={"per_channel": bool(step.get("channelwise"))}), ()
         if name == "PercentileNormalizer":
-            low, high = float(step.get("pmin", 1.0)), float(step.get("pmax", 99.6))
-            return Normalization(low_percentile=low, high_percentile=high, eps=1e-10), ()
-    if any(step.get("name") in {"Normalize", "Standardize"} for step in steps):
+            low, high = step.get("pmin", 1.0), step.get("pmax", 99.6)
+            if isinstance(low, int | float) and isinstance(high, int | float) and 0 <= low < high <= 100:
+                return Normalization(low_percentile=low, high_percentile=high, eps=1e-10), ()
+    if any(step.get("name") in ("Normalize", "Standardize", "PercentileNormalizer") for step in steps):
         return STANDARDIZED, ("Its own way to normalize images is not known here; the z-score stands for it.",)
     return STANDARDIZED, ()
 

@@ -50,6 +50,17 @@ def from_checkpoint(checkpoint: Checkpoint, answers: Mapping[str, Any]) -> Model
     return change_model(_make(checkpoint, state, match), own)
 
 
+def questions_of(checkpoint: Checkpoint, answers: Mapping[str, Any]) -> tuple[Question, ...]:
+    """Return what could be answered about a checkpoint, and what became of each question.
+
+    Raises
+    ------
+    ModelError
+        If it is unknown.
+    """
+    return _best_match(checkpoint, answers)[1].recognised.questions
+
+
 def _best_match(checkpoint: Checkpoint, answers: Mapping[str, Any]) -> tuple[State, Match]:
     """Match the sets of weights, the likeliest first, until one fits entirely; otherwise the nearest."""
     almost: list[tuple[State, Match]] = []

@@ -7,14 +7,14 @@ package says about pre-processing, axes, classes and origin is taken over, and i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from napari_unet.errors import ModelError, UnansweredError
-from napari_unet.weights.changing import GENERAL, change_model, class_names
-from napari_unet.weights.foreign import CHOICES, from_checkpoint
+from napari_unet.weights.changing import GENERAL, change_model, class_names, renamed_classes
+from napari_unet.weights.foreign import CHOICES, from_checkpoint, questions_of
 from napari_unet.weights.formats.checkpoint import Checkpoint
 from napari_unet.weights.formats.limits import MAX_FILE_BYTES
 from napari_unet.weights.formats.opening import open_checkpoint
@@ -93,12 +93,28 @@ def load_package(path: Path, answers: Mapping[str, Any]) -> Model:
     package = _read(path)
     settings = normalization_of(package.path.name, package.image)
     model, how = _first_that_opens(package, partial(_dressed, package, settings), answers)
-    proof = None if package.example is None else prove(model, package.example)
+    proof = _proof(package, model)
+    model = _as_proved(package, model, proof)
     notes = (*(model.report.notes if model.report else ()), *package.notes, *_found(package, proof))
     model = model.with_report(
         file=package.path.name, format=f"bioimage.io package {package.description.version}, {how}", notes=notes
     )
     return change_model(model, {key: answers[key] for key in GENERAL if key in answers})
+
+
+def _proof(package: Package, model: Model) -> Proof | None:
+    return None if package.example is None else prove(model, package.example)
+
+
+def _as_proved(package: Package, model: Model, proof: Proof | None) -> Model:
+    """Take over the activation that the test image shows, if it shows one."""
+    if proof is None or not proof.holds or proof.activation in ("none", model.activation):
+        return model
+    named = package.result.channel_names == model.spec.classes
+    classes = {} if named else renamed_classes(model, proof.activation)
+    return model.with_spec(activation=proof.activation, **classes).with_report(
+        activation=f"{proof.activation}, as the test image shows"
+    )
 
 
 def _found(package: Package, proof: Proof | None) -> Iterator[str]:
@@ -179,6 +195,10 @@ def _from_data(package: Package, kind: str, dress: Callable[[Model], Model], ans
     source = package.description.weights[kind]
     with package.contents.file(source, MAX_FILE_BYTES) as path:
         checkpoint = open_checkpoint(path)
+    told = package.description.arguments
+    # Under the names by which the trainers that families know keep the same arguments.
+    extras = {"init": {"model_kwargs": told}, "config": {**told, "model": told}} if told else {}
+    checkpoint = replace(checkpoint, extras={**extras, **checkpoint.extras})
     wanted = {keyword: value for keyword, value in answers.items() if keyword not in (*GENERAL, "trust")}
     return _settled(package, checkpoint, dress, wanted)
 
@@ -186,42 +206,47 @@ def _from_data(package: Package, kind: str, dress: Callable[[Model], Model], ans
 def _settled(
     package: Package, checkpoint: Checkpoint, dress: Callable[[Model], Model], answers: Mapping[str, Any]
 ) -> Model:
-    """Open a checkpoint; what it does not say is settled by the test image."""
+    """Open a checkpoint; what it does not say, or is only usual, is settled by the test image."""
+    usual, unanswered = None, None
     try:
-        return dress(from_checkpoint(checkpoint, answers))
+        usual = dress(from_checkpoint(checkpoint, answers))
     except UnansweredError as error:
-        if package.example is None:
-            raise
         unanswered = error
-    tried: list[tuple[Proof, Model, Mapping[str, Any]]] = []
-    for given in _possibilities(checkpoint, answers):
+    proof = _proof(package, usual) if usual else None
+    if usual and (proof is None or proof.holds):
+        return usual
+    best: tuple[Proof, Model, Mapping[str, Any]] | None = None
+    for given in _possibilities(checkpoint, answers) if package.example else ():
         model = dress(from_checkpoint(checkpoint, given))
-        proof = prove(model, package.example)
-        if proof is not None and proof.holds:
-            tried.append((proof, model, given))
-    if not tried:
+        proof = _proof(package, model)
+        if proof and proof.holds and (best is None or proof.difference < best[0].difference):
+            best = proof, model, given
+    if best is None:
+        if usual:
+            return usual
+        assert unanswered is not None
         raise unanswered
-    proof, model, given = min(tried, key=lambda one: one[0].difference)
-    settled = ", ".join(f"{keyword}={value!r}" for keyword, value in given.items() if keyword not in answers)
-    notes = model.report.notes if model.report else ()
-    return model.with_report(notes=(*notes, f"The test image told {settled}."))
+    settled = ", ".join(f"{keyword}={value!r}" for keyword, value in best[2].items() if keyword not in answers)
+    notes = best[1].report.notes if best[1].report else ()
+    return best[1].with_report(notes=(*notes, f"The test image told {settled}."))
 
 
 def _possibilities(checkpoint: Checkpoint, answers: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Answer open questions in all ways, so that nothing is left to ask."""
-    open_ends, tried = [dict(answers)], 0
-    while open_ends and tried < MOST_TRIED:
-        given = open_ends.pop(0)
+    """Answer questions in all ways: first those that are open, then those that are usually not asked."""
+    waiting, tried = [dict(answers)], 0
+    while waiting and tried < MOST_TRIED:
+        given = waiting.pop(0)
         tried += 1
         try:
-            from_checkpoint(checkpoint, given)
-        except UnansweredError as error:
-            question = error.questions[0]
-            open_ends += [{**given, question.keyword: value} for value in question.values]
+            questions = questions_of(checkpoint, given)
         except ModelError:
             continue
-        else:
+        unanswered = [question for question in questions if question.state == "open"]
+        if not unanswered:
             yield given
+        for question in unanswered[:1] or [question for question in questions if question.state == "settled"]:
+            values = [value for value in question.values if question.state == "open" or value != question.value]
+            waiting += [{**given, question.keyword: value} for value in values]
 
 
 def _from_program(

@@ -101,6 +101,8 @@ class Description:
         By format, such as "pytorch_state_dict".
     facts : dict
         Authors, licence, citations, identifier and so on, as strings.
+    arguments : dict
+        Of the author's class, by name; the class itself never runs.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Description:
     outputs: tuple[Tensor, ...]
     weights: Mapping[str, Source]
     facts: Mapping[str, str]
+    arguments: Mapping[str, Any]
 
 
 def describe(file: str, document: Mapping[str, Any]) -> Description:
@@ -143,13 +146,21 @@ def describe(file: str, document: Mapping[str, Any]) -> Description:
             for kind, entry in reading.mapping(document.get("weights"), "weights").items()
             if (source := reading.source(entry, f"weights.{kind}")) is not None
         }
+        arguments = _arguments(reading, document.get("weights"))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise ModelError(f'"{file}" is damaged: {shorten(str(error), 160)}.') from error
     if not inputs or not outputs or not weights:
         raise ModelError(f'"{file}" names no input, no output or no weights. Expected is a trained model.')
-    return Description(
-        str(document.get("name") or "unnamed")[:128], version, inputs, outputs, weights, _facts(document)
-    )
+    name = str(document.get("name") or "unnamed")[:128]
+    return Description(name, version, inputs, outputs, weights, _facts(document), arguments)
+
+
+def _arguments(reading: _Reading, weights: Any) -> dict[str, Any]:  # noqa: ANN401
+    entry = reading.mapping(weights, "weights").get("pytorch_state_dict")
+    parts = reading.mapping(entry, "weights.pytorch_state_dict") if isinstance(entry, dict) else {}
+    architecture = parts.get("architecture")
+    place = architecture if isinstance(architecture, dict) else parts
+    return reading.mapping(place.get("kwargs"), "the arguments of the architecture")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from napari_unet.imaging.image import open_image
 from napari_unet.imaging.statistics import statistics_events
 from napari_unet.weights.formats.limits import reason, shorten
 from napari_unet.weights.model import Model
+from napari_unet.weights.spec import Activation
 
 MAX_BYTES = 2 * 1024**3
 MAX_VALUES = 2**25
@@ -45,12 +46,12 @@ class Proof:
     ----------
     difference : float
         The largest one, relative to the spread of the example's result.
-    as_logits : bool
-        Whether the example holds logits and not probabilities.
+    activation : "none" | "sigmoid" | "softmax"
+        What makes the example's result of the logits, or comes nearest to it.
     """
 
     difference: float
-    as_logits: bool
+    activation: Activation
 
     @property
     def holds(self) -> bool:
@@ -60,14 +61,14 @@ class Proof:
     @property
     def sentence(self) -> str:
         """For the report."""
-        kind = "logits" if self.as_logits else "output"
+        kind = "logits" if self.activation == "none" else "output"
         if self.holds:
             return (
                 f"It gives the {kind} of the package's own test image (largest difference {self.difference:.1e} of its "
                 "spread)."
             )
         return (
-            f"Caution: it does NOT give the {kind} of the package's own test image (largest difference "
+            f"Caution: it does NOT give the output of the package's own test image (largest difference "
             f"{self.difference:.2g} of its spread). Compare its results with those of its author before using it."
         )
 
@@ -120,9 +121,11 @@ def prove(model: Model, example: Example) -> Proof | None:
         return None
     logits = _logits(model, example)
     expected = torch.from_numpy(np.ascontiguousarray(example.result, np.float32))
-    found = {False: _activated(logits, model.activation), True: logits}
-    differences = {raw: _difference(values, expected) for raw, values in found.items() if raw or values is not logits}
-    best = min(differences, key=lambda raw: differences[raw])
+    names: list[Activation] = [model.activation, "none", "sigmoid"]
+    if len(logits) > 1:
+        names.append("softmax")
+    differences = {name: _difference(_activated(logits, name), expected) for name in names}
+    best = min(differences, key=lambda name: differences[name])
     return Proof(differences[best], best)
 
 
@@ -142,7 +145,7 @@ def _logits(model: Model, example: Example) -> Tensor:
     return sample[:, None] if planar else sample
 
 
-def _activated(logits: Tensor, activation: str) -> Tensor:
+def _activated(logits: Tensor, activation: Activation) -> Tensor:
     match activation:
         case "softmax":
             return torch.softmax(logits, 0)

@@ -129,6 +129,19 @@ def test_logits_are_told_from_probabilities(tmp_path):
     assert nu.load_model(folder.folder, activation="none").activation == "none"
 
 
+def test_the_test_image_shows_an_activation_inside_the_network(tmp_path):
+    folder = PackageFolder(tmp_path / "inside")
+    network = lively(PlainUNet(1, 2))
+    folder.weights(network)
+    image = noise(1, 1, 64, 64)
+    folder.example(network, image, percentiles(image))
+    folder.describe(new_format(folder, [{"id": "scale_range", "kwargs": NEW_RANGE}], post=()))
+    model = nu.load_model(folder.folder)
+    assert (model.activation, model.spec.foreground_classes) == ("sigmoid", ("cell", "border"))
+    assert "as the test image shows" in model.report.activation
+    assert nu.load_model(folder.folder, activation="softmax").activation == "softmax"
+
+
 def test_no_code_of_a_package_runs(old):
     marker = old.folder / "ran"
     (old.folder / "unet.py").write_text(f"open({str(marker)!r}, 'w')")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import napari_unet as nu
 from napari_unet.errors import ExportError
 from napari_unet.export import onnx as exporting
 from napari_unet.export.onnx import save_onnx
@@ -150,3 +151,11 @@ def test_every_family_exports(tmp_path, variant, options):
         pytest.importorskip("monai")
     path = save_onnx(model_of(variant, **options), tmp_path / "network.onnx")
     assert path.stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_an_exported_file_opens_again_and_predicts_the_same(tmp_path):
+    model = model_of("convnext-unet", channels=1, **THIN)
+    again = nu.load_model(save_onnx(model, tmp_path / "cells.onnx"))
+    image = np.random.default_rng(0).random((45, 38), dtype=np.float32)
+    np.testing.assert_allclose(nu.predict(again, image), nu.predict(model, image), atol=1e-3)

@@ -17,7 +17,7 @@ SUFFIXES = (
     ".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".hdf5", ".keras", ".npz", ".onnx", ".zip", ".index"
 )  # fmt: skip
 MOST_FILES = 300
-_PACKAGE_FILES = (*DESCRIPTIONS, "plans.json")
+_PACKAGE_FILES = (*DESCRIPTIONS, "plans.json", "saved_model.pb")
 _PLANES, _VOLUMES = "New: U-Nets for planes", "New: for volumes"
 # Families with a shelf of their own; those that need a package are with the others of that package.
 _FAMILY_SHELVES = {"unet": _PLANES, "encoder": "New: with the encoder of a classifier"}
@@ -108,6 +108,11 @@ def _exists(path: str) -> bool:
 def _may_be_weights(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
+    return is_package(path)
+
+
+def is_package(path: Path) -> bool:
+    """Whether a folder as a whole is a model: a package, results of nnU-Net, or a SavedModel."""
     return path.is_dir() and any((path / name).is_file() for name in _PACKAGE_FILES)
 
 

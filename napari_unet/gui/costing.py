@@ -9,7 +9,7 @@ from napari_unet.gui.desk import Desk
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.requests import CostRequest, CostResult
 
-# Whoever leafs through a list is only asked about where they stop.
+# Whoever looks through a list is only asked about where they stop.
 DELAY_MS = 400
 TILE_SIZE = (1, 1, 1024, 1024)
 VOLUME_SIZE = (1, 32, 256, 256)

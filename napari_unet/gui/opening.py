@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_unet.errors import ImageError, JobError, NapariUnetError
 from napari_unet.gui import layers
-from napari_unet.gui.browsing import Browsing
+from napari_unet.gui.browsing import Browsing, is_package
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.modelling import Modelling
 from napari_unet.gui.remembering import opened_folder
@@ -63,6 +63,13 @@ class Opener:
             self._desk.state.tell(f"{Path(path).name} will be opened when this is done.")
         whole = str(Path(path).expanduser().absolute())
         self._desk.when_idle(lambda: self._open(whole, answers or {}, ask_again=ask_again))
+
+    def open_folder(self, folder: str) -> None:
+        """Open a folder that is a model as a whole; of any other, list the weights files."""
+        if is_package(Path(folder)):
+            self.open_file(folder)
+        else:
+            self._browsing.choose_folder(folder)
 
     def choose(self, choice: ModelChoice) -> None:
         """Make a model of the list the current one; its file is opened again if it has changed since."""

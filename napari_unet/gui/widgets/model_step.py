@@ -31,7 +31,12 @@ class ModelStep(Step):
             "Weights of any U-Net, also of other programs: PyTorch, Keras, TensorFlow, ONNX. Or drop a file here",
             self._open,
         )
-        self.folder = button("Choose a folder…", "List the weights files of a folder, now and next time", self._folder)
+        self.folder = button(
+            "Choose a folder…",
+            "List the weights files of a folder, now and next time; a folder that is a model as a whole "
+            "(a bioimage.io package, results of nnU-Net) is opened",
+            self._folder,
+        )
         self.download = button(
             "bioimage.io…", "Download a model of the bioimage.io collection by its name", self._download
         )
@@ -97,7 +102,7 @@ class ModelStep(Step):
     def _folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a folder with weights files")
         if folder:
-            self.controller.browsing.choose_folder(folder)
+            self.controller.opening.open_folder(folder)
 
     def _download(self) -> None:
         name, wanted = QInputDialog.getText(

@@ -17,7 +17,8 @@ class MonaiNetwork(Network):
     UNet++ on top of it; DynUNet is MONAI's version of the network that nnU-Net plans, each level with
     a kernel and a stride of its own; AttentionUnet has gates on its skips.
 
-    The names of tensors are those of MONAI behind "network.".
+    The names of tensors are those of MONAI behind "network."; of the two names that DynUNet has for
+    each, the one that begins with "skip_layers.".
 
     Parameters
     ----------
@@ -71,4 +72,9 @@ def _build(in_channels: int, out_channels: int, options: MonaiOptions) -> nn.Mod
         )
     except (TypeError, ValueError, KeyError, AttributeError, NotImplementedError, AssertionError) as error:
         raise ModelError(f"MONAI could not build {options.network} with these arguments: {error}") from error
+    if options.network == "DynUNet":
+        # Its blocks are parts of nested layers, too, and tensors with two names could not be saved.
+        for name in ("input_block", "downsamples", "bottleneck", "upsamples", "deep_supervision_heads"):
+            if hasattr(network, name):
+                delattr(network, name)
     return network

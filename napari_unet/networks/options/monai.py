@@ -122,11 +122,16 @@ class MonaiOptions(NetworkOptions):
     @property
     def stride(self) -> int:
         """Total down-sampling along the axis where it is largest."""
+        return max(self.strides)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Total down-sampling along each axis."""
         totals = [1] * self.dims
         for sides in self._sides:
             factors = sides if len(sides) == self.dims else sides * self.dims
             totals = [total * factor for total, factor in zip(totals, factors, strict=True)]
-        return max(totals)
+        return tuple(totals)
 
     @property
     def local(self) -> bool:

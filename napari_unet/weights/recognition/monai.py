@@ -180,11 +180,11 @@ def _dynamic(reading: Reading) -> Recognised:
         arguments |= {"deep_supervision": True, "deep_supr_num": heads}
     channels = (reading.into("input_block.conv1.conv"), reading.out("output_block.conv.conv"))
     found = _recognised(reading, "monai-dynunet", channels, arguments, style.questions)
-    return replaced(found, sources=dict(_twice(reading, downs)), unused=("skip_layers.*",))
+    return replaced(found, sources=dict(_nested(reading, downs)), unused=("skip_layers.*",))
 
 
-def _twice(reading: Reading, downs: int) -> Iterator[tuple[str, str]]:
-    """Pair the tensors of DynUNet, whose blocks have a second name each as parts of nested layers."""
+def _nested(reading: Reading, downs: int) -> Iterator[tuple[str, str]]:
+    """Pair the tensors of DynUNet, whose blocks have a second name each as parts of nested layers: ours."""
     second = {"bottleneck": "skip_layers." + "next_layer." * (downs + 1)}
     for level in range(downs + 1):
         place = "skip_layers." + "next_layer." * level
@@ -194,10 +194,8 @@ def _twice(reading: Reading, downs: int) -> Iterator[tuple[str, str]]:
     for name in reading.shapes:
         if name.startswith("skip_layers."):
             continue
-        yield f"network.{name}", name
-        for block, place in second.items():
-            if name.startswith(f"{block}."):
-                yield f"network.{place}{name.removeprefix(f'{block}.')}", name
+        block = next((block for block in second if name.startswith(f"{block}.")), "")
+        yield f"network.{second.get(block, '')}{name.removeprefix(f'{block}.') if block else name}", name
 
 
 def _style(reading: Reading, norm: str, act: str, usual: Any) -> Style:  # noqa: ANN401  # as MONAI takes it

@@ -149,3 +149,11 @@ def test_without_monai_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ModelError, match=r"pip install \"napari-unet\[monai\]\""):
         nu.load_model(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("name", ["UNet", "DynUNet", "DynUNet supervised", "BasicUNet", "AttentionUnet"])
+def test_opened_models_can_be_saved_and_opened_again(tmp_path, name):
+    images = scramble(*sizes(name))
+    network = save(tmp_path / "model.pt", NETWORKS[name](), images)
+    path = nu.load_model(tmp_path / "model.pt").save(tmp_path / "ours.safetensors")
+    assert_same(nu.load_model(path), network, *images)

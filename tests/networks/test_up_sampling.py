@@ -76,3 +76,12 @@ def test_an_axis_that_is_reduced_less_is_padded_less():
 def test_impossible_sides_and_groups_get_a_sentence(options, words):
     with pytest.raises(ModelError, match=words):
         build_network("unet", **{"depth": 1, **options})
+
+
+@pytest.mark.parametrize("up", ["nearest", "transpose3"])
+def test_tiles_of_networks_that_resize_to_the_nearest_are_exact(up):
+    network = build_network("unet-3dunet", dims=2, width=2, depth=2, norm="batch", bias=True, up=up).eval()
+    halo, image = receptive_field(network).halo, torch.randn((1, 1, 96, 100))
+    whole = network.on_grid(image)
+    tile = network.on_grid(image[..., 40 - halo : 56 + halo, 44 - halo : 64 + halo])
+    assert torch.allclose(tile[..., halo:-halo, halo:-halo], whole[..., 40:56, 44:64], atol=1e-5)

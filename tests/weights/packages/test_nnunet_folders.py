@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,8 +49,24 @@ def write(folder, folds=("0",), schemes=("ZScoreNormalization", "ZScoreNormaliza
         states = {"final": networks[fold], "best": make(seed + 100)}
         networks[f"{fold} best"] = states["best"]
         for name, network in states.items():
-            torch.save({"network_weights": network.state_dict()}, place / f"checkpoint_{name}.pth")
+            torch.save(trained(network, said, dataset), place / f"checkpoint_{name}.pth")
     return networks
+
+
+def trained(network, plans, dataset):
+    """What the training program keeps beside the weights: numbers of numpy, the state of the optimizer."""
+    moments = {n: {"momentum_buffer": torch.ones_like(p)} for n, p in enumerate(network.parameters())}
+    return {
+        "network_weights": network.state_dict(),
+        "optimizer_state": {"state": moments, "param_groups": [{"lr": 0.01}]},
+        "grad_scaler_state": {"scale": 65536.0},
+        "logging": {"mean_fg_dice": [np.float64(0.5)], "epoch_end_timestamps": [1.0]},
+        "_best_ema": np.float64(0.7),
+        "current_epoch": 1000,
+        "init_args": {"plans": plans, "configuration": "2d", "fold": 0, "dataset_json": dataset},
+        "trainer_name": "nnUNetTrainer",
+        "inference_allowed_mirroring_axes": (0, 1),
+    }
 
 
 @pytest.fixture
@@ -79,6 +96,8 @@ def test_a_single_checkpoint_opens_without_its_folder(folder):
     networks = write(folder)
     model = nu.load_model(folder / "fold_0" / "checkpoint_best.pth")
     assert_same(model, networks["0 best"], *IMAGES)
+    assert model.spec.classes == ("background", "nucleus", "cell")
+    assert model.spec.channel_names == ("DAPI", "actin")
 
 
 def test_folds_and_checkpoints_can_be_chosen(folder):

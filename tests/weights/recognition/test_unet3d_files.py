@@ -136,9 +136,9 @@ class ResidualBlock(nn.Module):
 class RestatedResidual(nn.Module):
     """A residual U-Net with the names and the arithmetic of pytorch-3dunet; logits."""
 
-    def __init__(self, dims, outputs, widths, order="gcr", excitation=None):
+    def __init__(self, dims, outputs, widths, order="gcr", excitation=None, *, old=False):
         super().__init__()
-        self.dims = dims
+        self.dims, self.old = dims, old
         befores = (1, *widths[:-1])
         pairs = zip(befores, widths, strict=True)
         self.encoders = nn.ModuleList(
@@ -146,8 +146,8 @@ class RestatedResidual(nn.Module):
         )
         self.decoders = nn.ModuleList()
         for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True):
-            conv = TRANSPOSED[dims](below, width, 3, stride=2, padding=1, bias=False)
-            up = Holder(upsample=Holder(conv_transposed=conv))
+            conv = TRANSPOSED[dims](below, width, 3, stride=2, padding=1, bias=old)
+            up = Holder(upsample=conv if old else Holder(conv_transposed=conv))
             block = ResidualBlock(dims, width, width, order, excitation)
             self.decoders.append(Holder(upsampling=up, basic_module=block))
         self.final_conv = CONV[dims](widths[0], outputs, 1)
@@ -160,7 +160,8 @@ class RestatedResidual(nn.Module):
         skips.pop()
         for level in self.decoders:
             skip = skips.pop()
-            x = F.interpolate(level.upsampling.upsample.conv_transposed(x), size=skip.shape[2:])
+            up = level.upsampling.upsample
+            x = up(x, skip.shape[2:]) if self.old else F.interpolate(up.conv_transposed(x), size=skip.shape[2:])
             x = level.basic_module(skip + x)
         return self.final_conv(x)
 
@@ -254,6 +255,12 @@ def test_residual_networks_open(tmp_path, dims, order):
     model = nu.load_model(save(tmp_path / "best_checkpoint.pytorch", network, images), **answers)
     assert_same(model, network, *images)
     assert model.report.complete
+
+
+def test_older_residual_networks_open(tmp_path):
+    images = scramble((8, 16, 16), (8, 8, 24))
+    network = RestatedResidual(3, 2, (8, 16, 32), "gce", old=True)
+    assert_same(nu.load_model(save(tmp_path / "old.pytorch", network, images), layer_order="gce"), network, *images)
 
 
 @pytest.mark.parametrize("excitation", [ChannelExcitation, PixelExcitation, LargerExcitation])

@@ -70,13 +70,6 @@ def open_results(path: Path, answers: Mapping[str, Any]) -> Checkpoint:
     )
 
 
-def is_results(folder: Path) -> bool:
-    """Whether a folder is one of results, a fold of one, or has results right below it."""
-    return (
-        _is_trained(folder) or (folder.name.startswith("fold_") and _is_trained(folder.parent)) or any(_below(folder))
-    )
-
-
 def _is_trained(folder: Path) -> bool:
     return (folder / PLANS).is_file() and (folder / DATASET).is_file()
 

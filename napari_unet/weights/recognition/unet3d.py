@@ -236,6 +236,11 @@ def _recognised(
     elif told.get("final_sigmoid") is False:
         activation = "softmax"
     normalization, notes = _normalization(reading)
+    pools = told.get("pool_kernel_size", 2)
+    if any(side != 2 for side in (pools if isinstance(pools, list) else [pools])):
+        notes += (
+            f"The configuration names pool_kernel_size {pools}, which the author's present code ignores: 2 is used.",
+        )
     return Recognised(
         why="encoders, decoders, basic_module and final_conv name a U-Net of pytorch-3dunet or PlantSeg",
         network=NetworkSpec(

@@ -18,7 +18,7 @@ export QT_API ?= pyside6
 export PYTEST_QT_API ?= $(QT_API)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint types floors manifest workflow docs screenshots format lock clean install system
+.PHONY: help demo test test-all check lint types floors manifest workflow docs screenshots variants format lock clean install system
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ docs: $(STAMP)  ## Build the documentation into site/
 
 screenshots: system $(STAMP)  ## Draw the pictures of the documentation again
 	xvfb-run -a -s "-screen 0 1600x1200x24" $(PYTHON_IN_VENV) scripts/screenshots.py
+
+variants: $(STAMP)  ## Write the page of all variants, and their pictures, again
+	$(PYTHON_IN_VENV) scripts/variant_page.py
 
 format: $(STAMP)  ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix-only .

@@ -26,8 +26,9 @@ import napari_unet as nu
 network = nu.build_network("unet-valid", in_channels=1, out_channels=2, width=16)
 ```
 
-Boxes are as wide as a block has channels and as high as its features are. Numbers are for one channel in and two classes
-out. *Stride* is the total down-sampling. *Radius* is how many pixels beyond a window of that size influence it, measured by
+Boxes are as wide as a block has channels and as high as its features are. Numbers are for one channel in and two
+classes out. *Stride* is the total down-sampling. *Radius* is how many pixels beyond a window of that size influence
+it, measured by
 gradient. *Exact* means that tiles give what the whole image gives, to rounding; where a layer sees its whole input
 (instance and group normalization, attention over everything, bilinear interpolation with aligned corners), they do not.
 
@@ -38,7 +39,13 @@ gradient. *Exact* means that tiles give what the whole image gives, to rounding;
 """
 
 
+def anchor(name: str) -> str:
+    """Name for links and files."""
+    return name.replace("+", "p")
+
+
 def row(name: str) -> str:
+    """Write the line of a variant in the table."""
     spec = network_spec(name, 1, 2, {})
     with torch.device("meta"):
         network = build(spec)
@@ -46,19 +53,20 @@ def row(name: str) -> str:
     field = receptive_field(build(spec))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     radius = f"{field.radius} px" if field.local else "the whole input"
-    anchor = name.replace("+", "").lower()
-    return f"| [{name}](#{anchor}) | {parameters:,} | {options.stride} | {radius} | {'exact' if field.local else 'not exact'} |"
+    tiles = "exact" if field.local else "not exact"
+    return f"| [{name}](#{anchor(name)}) | {parameters:,} | {options.stride} | {radius} | {tiles} |"
 
 
 def section(name: str) -> str:
+    """Draw a variant and write its section."""
     variant = VARIANTS[name]
     spec = NetworkSpec(variant=name, in_channels=1, out_channels=2)
-    picture = PICTURES / f"{name.replace('+', 'p')}.svg"
+    picture = PICTURES / f"{anchor(name)}.svg"
     picture.write_text(draw(resolve_options(spec).outline(1, 2), 520, LIGHT), encoding="utf-8")
     settings = ", ".join(f"`{key}={value!r}`" for key, value in variant.defaults.items())
     family = FAMILIES[variant.family]
     lines = [
-        f"## {name} {{ #{name.replace('+', '').lower()} }}",
+        f"## {name} {{ #{anchor(name)} }}",
         f"{variant.description}.",
         f"![{variant.description}](images/variants/{picture.name})",
         f"Source: {variant.source}." if variant.source else "",

@@ -24,4 +24,5 @@ class AttentionOptions(BlockLevelOptions):
     def outline(self, in_channels: int, out_channels: int) -> Outline:
         """Return what the picture of the network shows."""
         convs = (self.convs,) * (self.depth + 1)
-        return u_outline((in_channels, out_channels), self.level_widths, (convs, convs), NEAREST_LEGEND, gated=True)
+        legend = {"block": f"{self.convs} × ({self.unit_in_words})", **NEAREST_LEGEND}
+        return u_outline((in_channels, out_channels), self.level_widths, (convs, convs), legend, gated=True)

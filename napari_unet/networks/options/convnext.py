@@ -67,7 +67,7 @@ class ConvNextOptions(LevelOptions):
     def outline(self, in_channels: int, out_channels: int) -> Outline:
         """Return what the picture of the network shows."""
         legend = {
-            "next": f"blocks of a {self.kernel}-pixel depthwise and two 1-pixel convolutions",
+            "block": f"blocks of a {self.kernel}-pixel depthwise and two 1-pixel convolutions",
             "down": "2-pixel convolution with stride 2",
             "up": "transposed convolution",
             "skip": "joined by concatenation",

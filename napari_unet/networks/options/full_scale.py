@@ -71,6 +71,7 @@ class FullScaleOptions(BlockLevelOptions):
         stages.append(Stage("logits", "head", 2 * depth + 2, 0, out_channels, 1))
         links.append(Link("decoder 0", "logits", "next"))
         legend = {
+            "block": f"{self.convs} × ({self.unit_in_words})",
             "down": "max pooling",
             "up": "linear interpolation" if self.up == "linear" else "nearest-neighbour interpolation",
             "skip": f"{self.taken} channels from every scale, made smaller by max pooling",

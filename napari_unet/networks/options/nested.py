@@ -104,6 +104,7 @@ class NestedOptions(BlockLevelOptions):
 
     def _legend(self) -> dict[str, str]:
         legend = {
+            "block": f"{self.convs} × ({self.unit_in_words})",
             "down": "max pooling",
             "up": "linear interpolation" if self.up == "linear" else "nearest-neighbour interpolation",
             "skip": "joined with all nodes before it in the row; what comes from below is padded with zeros",

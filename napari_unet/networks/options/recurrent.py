@@ -31,4 +31,6 @@ class RecurrentOptions(BlockLevelOptions):
         """Return what the picture of the network shows."""
         turns = (self.convs * (1 + self.recurrences),) * (self.depth + 1)
         channels = in_channels, out_channels
-        return u_outline(channels, self.level_widths, (turns, turns), NEAREST_LEGEND, gated=self.attention)
+        words = f"{self.convs} × ({self.unit_in_words}) {self.recurrences + 1} times over, and a shortcut"
+        legend = {"block": words, **NEAREST_LEGEND}
+        return u_outline(channels, self.level_widths, (turns, turns), legend, gated=self.attention)

@@ -167,7 +167,7 @@ class ResidualOptions(BlockLevelOptions):
         down = {"strided": "first convolution with a stride", "max": "max pooling", "average": "average pooling"}
         up = {"nearest": "nearest-neighbour interpolation", "transpose": "transposed convolution"}
         legend = {
-            "next": "each block is added to what enters it",
+            "block": f"{self.convs} × ({self.unit_in_words}), added to what enters",
             "down": down[self.down],
             "up": up.get(self.up, "3-pixel transposed convolution"),
             "skip": "joined by concatenation" if self.skip == "concat" else "joined by addition",

@@ -40,6 +40,10 @@ NOTES = (
     "It runs on the processor, in a process of its own, and can only predict: it cannot be fine-tuned or saved.",
     "What its layers look at is not known, so tiles are not exact: a border between them may be seen.",
 )
+UNSAID = (
+    "What its author did to the image before is not in the file: percentiles 1 and 99.8 become 0 and 1. Change the "
+    "normalization of the model if that is not what it was trained with."
+)
 _LAST_STEPS: dict[str, Gives] = {"aten::sigmoid": "sigmoid", "aten::sigmoid_": "sigmoid", "aten::softmax": "softmax"}
 
 
@@ -76,7 +80,8 @@ def load_program(path: Path, answers: Mapping[str, Any]) -> Model:
     """
     check_file(path, MAX_PROGRAM_BYTES)
     kind: ProgramKind = "onnx" if identify(path) is Kind.ONNX else "torchscript"
-    return open_program(ProgramFile(path.name, kind, path.read_bytes), answers)
+    model = open_program(ProgramFile(path.name, kind, path.read_bytes), answers)
+    return model.with_report(notes=(*(model.report.notes if model.report else ()), UNSAID))
 
 
 def open_program(file: ProgramFile, answers: Mapping[str, Any]) -> Model:

@@ -108,7 +108,7 @@ def _proof(package: Package, model: Model) -> Proof | None:
 
 def _as_proved(package: Package, model: Model, proof: Proof | None) -> Model:
     """Take over the activation that the test image shows, if it shows one."""
-    if proof is None or not proof.holds or proof.activation in ("none", model.activation):
+    if proof is None or not proof.holds or proof.activation == "none":
         return model
     named = package.result.channel_names == model.spec.classes
     classes = {} if named else renamed_classes(model, proof.activation)

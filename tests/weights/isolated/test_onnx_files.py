@@ -51,6 +51,7 @@ def test_it_says_what_it_is(opened):
     assert "ONNX" in text
     assert "cannot be fine-tuned" in text
     assert "not exact" in text
+    assert "percentiles 1 and 99.8 become 0 and 1" in text
 
 
 def test_logits_are_those_of_its_author(opened):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 NAMES = ("config_train.yml", "config_train.yaml", "train_config.yml", "train_config.yaml", "config.yml", "config.yaml")
 # What `save_pretrained` of many libraries writes beside its safetensors file.

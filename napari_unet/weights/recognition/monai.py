@@ -239,6 +239,13 @@ def _strides(reading: Reading, told: list[int]) -> tuple[tuple[Any, ...], tuple[
     """Strides between levels, which leave no trace: 2, as everywhere in MONAI's documentation."""
     usual: tuple[Any, ...] = tuple(told)
     values = {usual: "what is usual"}
+    modules = reading.extras.get("modules")
+    network = modules.get("") if isinstance(modules, Mapping) else None
+    known = network.get("strides") if isinstance(network, Mapping) else None
+    if isinstance(known, list) and len(known) == len(told):
+        # A network that was saved whole says it itself.
+        found = tuple(tuple(part) if isinstance(part, list) else part for part in known)
+        usual, values = (found, {found: "as saved"}) if all(map(_is_stride, found)) else (usual, values)
     given = reading.answers.get("strides")
     if isinstance(given, list | tuple):
         wanted = tuple(tuple(part) if isinstance(part, list | tuple) else part for part in given)

@@ -153,10 +153,14 @@ def _are_factors(given: object, depth: int) -> bool:
 
 
 def _told(reading: Reading) -> Mapping[str, Any]:
-    """Arguments of the network that the trainer of torch_em keeps in its checkpoints."""
-    init = reading.extras.get("init")
-    told = init.get("model_kwargs") if isinstance(init, Mapping) else None
-    return told if isinstance(told, Mapping) else {}
+    """Arguments of the network: the trainer of torch_em keeps them in its checkpoints, the network in itself."""
+    init, modules = reading.extras.get("init"), reading.extras.get("modules")
+    network = modules.get("") if isinstance(modules, Mapping) else None
+    for place, name in ((init, "model_kwargs"), (network, "init_kwargs")):
+        told = place.get(name) if isinstance(place, Mapping) else None
+        if isinstance(told, Mapping):
+            return told
+    return {}
 
 
 def _activation(reading: Reading, outputs: int) -> tuple[Literal["sigmoid", "softmax"], str]:

@@ -109,6 +109,13 @@ def test_strides_other_than_two_can_be_given(tmp_path):
         nu.load_model(tmp_path / "model.pt", strides=[3])
 
 
+def test_a_network_saved_whole_tells_its_strides(tmp_path):
+    images = scramble((24, 24), (48, 36))
+    network = enliven(nets.UNet(2, 1, 2, (4, 8, 16), (3, 2)), images[0])
+    torch.save(network, tmp_path / "whole.pt")
+    assert_same(nu.load_model(tmp_path / "whole.pt"), network, *images)
+
+
 def test_activations_without_tensors_are_asked_for_or_given(tmp_path):
     images = scramble(*sizes(""))
     network = save(tmp_path / "model.pt", NETWORKS["UNet residual"](act="relu"), images)

@@ -153,6 +153,16 @@ def test_a_checkpoint_of_the_trainer_tells_everything(tmp_path):
     assert "checkpoint" in model.report.activation
 
 
+def test_a_network_saved_whole_tells_everything(tmp_path):
+    images = scramble((4, 16, 16), (6, 16, 24))
+    network = enliven(Restated(3, 2, [FLAT, EVEN]), images[0])
+    network.init_kwargs = {"scale_factors": [list(FLAT), list(EVEN)], "final_activation": "Softmax"}
+    torch.save(network, tmp_path / "whole.pt")
+    model = nu.load_model(tmp_path / "whole.pt")
+    assert_same(model, network, *images)
+    assert model.report.activation.startswith("softmax, as the checkpoint")
+
+
 @pytest.mark.parametrize(
     ("make", "count", "expected"),
     [

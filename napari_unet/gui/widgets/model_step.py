@@ -84,7 +84,8 @@ class ModelStep(Step):
         self.untrained.setVisible(model is not None and not model.trained)
         self.only_predicts.setVisible(model is not None and not model.can_train)
         made = len(model.report.made) if model is not None and model.report is not None else 0
-        say(self.random, f"{made} tensors have random weights: train this model before you use it." if made else "")
+        what = "1 tensor has" if made == 1 else f"{made} tensors have"
+        say(self.random, f"{what} random weights: train this model before you use it." if made else "")
         if model is not None:
             self.title.setText(model.title if model.trained else model.variant)
             say(self.facts, facts(model.spec, model.description))

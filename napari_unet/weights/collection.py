@@ -33,6 +33,7 @@ from napari_unet.weights.packages.document import MAX_BYTES, read_document
 ADDRESS = "https://hypha.aicell.io/bioimage-io/artifacts"
 PREFIX = "bioimage.io:"
 DESCRIPTION = "rdf.yaml"
+DESCRIPTION_SINCE_0_5 = "bioimageio.yaml"
 TIMEOUT_S = 20.0
 MAX_LIST_BYTES = 64 * 1024**2
 MAX_FILE_BYTES = 4 * 1024**3
@@ -40,6 +41,10 @@ PIECE_BYTES = 2**20
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,63}")
 _DATA = ("pytorch_state_dict", "keras_hdf5", "keras_v3")
 _PROGRAMS = ("onnx", "torchscript")
+
+
+class _MissingError(ModelError):
+    """There is no such file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,11 @@ def download_events(name: str, folder: Path | None = None) -> Generator[Event, N
         return target
     yield Progress("Asking bioimage.io", 0, 1)
     base = f"{ADDRESS}/{name}/files"
-    content = _fetch(f"{base}/{DESCRIPTION}", MAX_BYTES, missing=f'There is no model "{name}" at bioimage.io.')
+    missing = f'There is no model "{name}" at bioimage.io.'
+    try:
+        content = _fetch(f"{base}/{DESCRIPTION}", MAX_BYTES, missing)
+    except _MissingError:
+        content = _fetch(f"{base}/{DESCRIPTION_SINCE_0_5}", MAX_BYTES, missing)
     sources = _needed(name, describe(DESCRIPTION, read_document(DESCRIPTION, content)))
     with _new_folder(target) as temporary:
         for number, source in enumerate(sources):
@@ -236,7 +245,7 @@ def _opened(address: str, missing: str = "") -> Iterator[tuple[IO[bytes], int]]:
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 404:
-                raise ModelError(missing or f'bioimage.io has no file "{_last(address)}".') from error
+                raise _MissingError(missing or f'bioimage.io has no file "{_last(address)}".') from error
             raise ModelError(f'bioimage.io answered "{error.code} {error.reason}". Try again later.') from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _lost(address, error) from error

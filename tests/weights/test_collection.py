@@ -19,6 +19,8 @@ KEYS = {
     "down_convolution_2.2": (8, 8), "up_convolution_1.0": (4, 8), "up_convolution_1.2": (4, 4),
 }  # fmt: skip
 
+FILES = "/artifacts/brave-test/files/"
+
 
 def weights(path):
     """Write those of a padded U-Net of depth 1."""
@@ -120,6 +122,12 @@ def test_a_model_opens_by_name_and_then_without_internet(zoo, monkeypatch):
     assert nu.predict(again, np.random.default_rng(0).uniform(size=(32, 32))).shape == (1, 32, 32)
 
 
+def test_the_newer_name_of_the_description_is_known(zoo, tmp_path):
+    zoo.add("bioimageio.yaml", zoo.files.pop(f"{FILES}rdf.yaml"))
+    path = collection.download("brave-test", tmp_path / "zoo")
+    assert nu.load_model(path).spec.name == "a model"
+
+
 def test_progress_is_told(zoo, tmp_path):
     events = list(collection.download_events("brave-test", tmp_path / "zoo"))
     assert [event.done for event in events] == sorted(event.done for event in events)
@@ -144,9 +152,6 @@ def test_strange_names_are_refused_before_anything_is_asked(zoo, tmp_path, name)
 def test_an_unknown_model_gets_a_sentence(zoo, tmp_path):
     with pytest.raises(ModelError, match=r"There is no model .shy-test. at bioimage\.io"):
         collection.download("shy-test", tmp_path / "zoo")
-
-
-FILES = "/artifacts/brave-test/files/"
 
 
 def spoil(**changes):

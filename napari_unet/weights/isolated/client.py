@@ -132,7 +132,7 @@ class Program:
             answer, found = _receive(process.stdout)
         except (OSError, EOFError, ValueError) as error:
             waited = late.finished.is_set()
-            code = self._ended()
+            code = self._ended(process)
             why = f"took longer than {self.timeout_s:.0f} s" if waited else f"ended {code}"
             raise ModelError(
                 f'The process that runs "{self.name}" {why}. Choose a smaller tile, or another model.'
@@ -146,12 +146,11 @@ class Program:
             raise ModelError(f'"{self.name}" cannot be run: {shorten(str(answer["error"]), 300).rstrip(".")}.')
         return answer, found
 
-    def _ended(self) -> str:
+    def _ended(self, process: subprocess.Popen[bytes]) -> str:
         """End the process, and say how it ended."""
-        assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=2)
-        code = self._process.returncode
+            process.wait(timeout=2)
+        code = process.returncode
         self.close()
         if code is None:
             return "its answers in the middle"

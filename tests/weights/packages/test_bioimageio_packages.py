@@ -1,5 +1,7 @@
 """Packages of the bioimage.io model zoo."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -190,6 +192,22 @@ def test_torchscript_in_a_package_asks_for_trust(old):
     source = {"source": "weights.pt", "sha256": old.sha256("weights.pt")}
     with pytest.raises(UnansweredError, match="can run programs on your computer"):
         nu.load_model(rewritten(old, lambda document: document.update(weights={"torchscript": source})))
+
+
+def test_trusted_torchscript_in_a_package_gives_its_test_result(old):
+    network = lively(PlainUNet(1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.trace(network, torch.zeros(1, 1, 32, 32)), old.folder / "script.pt")
+    source = {"source": "script.pt", "sha256": old.sha256("script.pt")}
+    path = old.describe({**yaml.safe_load((old.folder / "rdf.yaml").read_text()), "weights": {"torchscript": source}})
+    model = nu.load_model(old.zip(path.parent / "model.zip"), trust=True)
+    try:
+        assert (model.spec.network.variant, model.activation) == ("torchscript", "sigmoid")
+        assert model.network.geometry.step == 4
+        assert "gives the output of the package's own test image" in str(model.report)
+    finally:
+        model.network.program.close()
 
 
 def set_source(name, sha256=None):

@@ -28,12 +28,12 @@ TILE = 32
 
 
 class FakeClient:
-    """Attributes: `requests` seen, `fail` with a sentence, `hold` events back."""
+    """Attributes: `requests` seen, `fail` with a sentence, `hold` events back, `hold_at` a kind of request."""
 
     def __init__(self, candidate=b""):
         self.requests, self.cancelled = [], set()
         self.fail = ""
-        self.hold = False
+        self.hold, self.hold_at = False, ""
         self.closed = False
         self.candidate = candidate
         self.result = {"accepted": True, "old_score": 0.5, "new_score": 0.7, "sentence": "Better: 0.70, was 0.50."}
@@ -51,6 +51,8 @@ class FakeClient:
             self._messages.append(JobDone(number, CostResult(cost=cost)))
             return number
         self.requests.append(request)
+        if request.kind == self.hold_at:
+            self.hold, self.hold_at = True, ""
         work = {
             "segment": self._segment,
             "objects": self._objects,

@@ -182,9 +182,9 @@ def test_a_stroke_during_the_merge_is_not_lost(viewer, controller, client, idle,
     controller.correcting.start()
     correction, reviewed = ours(viewer, "correction"), ours(viewer, "reviewed")
     reviewed.data[80:96, 90:128] = 1
+    client.hold_at = "merge"
     controller.segmenting.segment()
-    qtbot.waitUntil(lambda: client.requests[-1].kind == "merge")
-    client.hold = True
+    qtbot.waitUntil(lambda: client.hold)
     correction.data_setitem((np.arange(85, 90), np.full(5, 100)), 77)
     client.hold = False
     idle()

@@ -164,7 +164,6 @@ def _describe(checkpoint: Checkpoint, match: Match) -> ModelSpec:
         activation=recognised.activation,
         normalization=recognised.normalization,
         channel_names=recognised.channel_names,
-        pixel_size_um=recognised.pixel_size_um,
         provenance=Provenance(source=f"{match.origin.name}, {match.origin.url}", notes=f"from {checkpoint.path.name}"),
     )
 

@@ -179,8 +179,6 @@ class Recognised:
         More sentences for the report.
     classes, channel_names : tuple of str
         Names of the output and the input channels, where something beside the tensors tells them.
-    pixel_size_um : float, optional
-        Size of a pixel that it was trained at, if that is told.
     """
 
     why: str
@@ -194,7 +192,6 @@ class Recognised:
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
-    pixel_size_um: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from napari_unet.errors import ModelError
 from napari_unet.weights.formats.identify import DESCRIPTIONS
 from napari_unet.weights.formats.limits import check_file, leads_outside, open_zip, read_member, shorten
+from napari_unet.weights.packages.document import MAX_BYTES
 
 _ADDRESS = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://|^(?:doi|zenodo):")
 
@@ -155,11 +156,10 @@ def open_contents(path: Path) -> Contents:
 
 def read_description(contents: Contents) -> bytes:
     """Read the text of the description."""
-    limit = 2 * 1024**2
     if contents.path.is_dir():
-        return contents.read(Source(contents.description), limit)
+        return contents.read(Source(contents.description), MAX_BYTES)
     with open_zip(contents.path) as archive:
-        return read_member(archive, contents.description, limit)
+        return read_member(archive, contents.description, MAX_BYTES)
 
 
 def _first(path: Path, names: list[str], members: list[str] | None = None) -> str:

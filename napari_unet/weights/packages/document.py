@@ -9,7 +9,8 @@ import yaml
 from napari_unet.errors import ModelError
 from napari_unet.weights.formats.limits import reason, shorten
 
-MAX_BYTES = 2 * 1024**2
+MAX_BYTES = 512 * 1024
+"""Ten times what the longest descriptions have; the parser reads some 100 kB a second."""
 MAX_NODES = 100_000
 MAX_DEPTH = 40
 

@@ -97,6 +97,8 @@ def cut(x: Tensor, size: Sequence[int]) -> Tensor:
 def initialize(module: nn.Module) -> None:
     """He initialization of convolutions: https://doi.org/10.1109/ICCV.2015.123."""
     if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        if module.weight.is_meta:  # has no values; torch would load its compiler (seconds) to draw none
+            return
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -8,6 +8,7 @@ from napari_unet.errors import NapariUnetError
 from napari_unet.gui.desk import Desk
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.requests import CostRequest, CostResult
+from napari_unet.networks.registry import is_buildable
 
 # Whoever looks through a list is only asked about where they stop.
 DELAY_MS = 400
@@ -36,14 +37,14 @@ class Costing(QObject):  # type: ignore[misc]
             self._timer.stop()
             return
         wanted = self._request()
-        if wanted is None or wanted != self._asked:
-            state.cost = None
+        if wanted != self._asked:
+            state.cost, state.measuring = None, wanted is not None
             self._timer.start()
 
     def _request(self) -> CostRequest | None:
         """Describe the question, for an image of usual size where none is chosen."""
         state = self._desk.state
-        if state.model is None:
+        if state.model is None or not is_buildable(state.model.spec.network.variant):
             return None
         size = VOLUME_SIZE if state.model.spec.dims == 3 else TILE_SIZE
         try:
@@ -67,5 +68,6 @@ class Costing(QObject):  # type: ignore[misc]
             return
         self._desk.attempt(lambda: self._desk.runner.ask(request, self._show))
 
-    def _show(self, result: CostResult) -> None:
-        self._desk.state.cost = result.cost
+    def _show(self, result: CostResult | None) -> None:
+        self._desk.state.measuring = False
+        self._desk.state.cost = None if result is None else result.cost

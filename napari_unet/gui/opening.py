@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_unet.errors import ImageError, JobError, NapariUnetError
+from napari_unet.events import Event, Progress
 from napari_unet.gui import layers
 from napari_unet.gui.browsing import Browsing, is_package
 from napari_unet.gui.desk import Desk
@@ -16,6 +17,7 @@ from napari_unet.gui.tasks import Aside, Remote, Task
 from napari_unet.imaging.image import Image
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.requests import (
+    ANSWER,
     Answers,
     AnswerValue,
     Asked,
@@ -198,24 +200,38 @@ class Opener:
             region=region,
             pictures=tuple(str(folder / f"answer-{self._pictures}-{number}.png") for number in range(count)),
         )
+
+        def show(event: Event) -> None:
+            self._desk.show(event)
+            if isinstance(event, Progress) and event.stage.startswith(ANSWER) and event.done:
+                self._show_pictures(opening, _drawn_so_far(request.pictures, event.done))
+
         try:
-            result: CompareResult = yield Remote(request, self._desk.show)
+            result: CompareResult = yield Remote(request, show)
             self._show_pictures(opening, result)
+            self._desk.state.tell(ASK)
         finally:
             self._desk.release(staged.array)
 
     def _show_pictures(self, opening: Opening, result: CompareResult) -> None:
         state = self._desk.state
-        if state.opening is opening:
+        shown = state.opening
+        if shown is not None and (shown.path, shown.question) == (opening.path, opening.question):
             state.opening = opening.model_copy(
                 update={"pictures": result.pictures, "failures": result.failures, "difference": result.difference}
             )
-            state.tell(ASK)
 
     def _download_task(self, name: str) -> Task:
         request = DownloadRequest(name=name)
         result: DownloadResult = yield Remote(request, self._desk.show)
         self._desk.when_idle(lambda: self.open_file(result.path))
+
+
+def _drawn_so_far(pictures: tuple[str, ...], done: int) -> CompareResult:
+    """Say which pictures there are when the first answers have been tried."""
+    *answers, image = pictures
+    drawn = [path if number < done and Path(path).is_file() else "" for number, path in enumerate(answers)]
+    return CompareResult(pictures=(*drawn, image), failures=("",) * len(drawn))
 
 
 def _is_ours(path: Path) -> bool:

@@ -235,7 +235,9 @@ class ViewerState(BaseModel):
     opening : Opening, optional
         A weights file that waits for an answer, or was refused.
     cost : Cost, optional
-        What the model costs on the image; None until it is measured.
+        What the model costs on the image; None where that is not known.
+    measuring : bool
+        Whether that is being found out.
     images, labels : tuple of LayerChoice
         Layers that can be segmented, and that can be exported.
     image : str, optional
@@ -271,6 +273,7 @@ class ViewerState(BaseModel):
     opening: Opening | None = None
     new_model: NewModel = NewModel()
     cost: Cost | None = None
+    measuring: bool = False
     images: tuple[LayerChoice, ...] = ()
     labels: tuple[LayerChoice, ...] = ()
     image: str | None = None

@@ -129,7 +129,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
     def ask(self, request: Request, on_result: Callable[[Any], None]) -> None:
         """Have a small request answered beside the task, if any; the answer to an earlier one is dropped.
 
-        `on_result` is called in the main thread, and not at all if the request fails.
+        `on_result` is called in the main thread, with None if the request fails.
         """
         if self._question is not None:
             self._client.cancel(self._question[0])
@@ -193,8 +193,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
         if isinstance(message, JobEvent) or self._question is None:
             return
         (_, on_result), self._question = self._question, None
-        if isinstance(message, JobDone):
-            on_result(message.result)
+        on_result(message.result if isinstance(message, JobDone) else None)
 
     def _tell(self, event: Event) -> None:
         """Hand an event to the task; if that fails, nobody can follow the job, and it ends."""

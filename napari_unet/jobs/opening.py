@@ -22,6 +22,7 @@ from napari_unet.imaging.image import Image
 from napari_unet.inference.pipeline import predict_events
 from napari_unet.jobs.explaining import explain
 from napari_unet.jobs.requests import (
+    ANSWER,
     Answers,
     AnswerValue,
     Asked,
@@ -166,7 +167,7 @@ def compare_events(request: CompareRequest, image: Image) -> Generator[Event, No
     *targets, own = request.pictures
     _save_picture(Path(own), _image_picture(image, request.region))
     for number, (value, target) in enumerate(zip(request.values, targets, strict=True)):
-        yield Progress(f"Answer {number + 1} of {count}", number, count)
+        yield Progress(f"{ANSWER} {number + 1} of {count}", number, count)
         try:
             answers = {**request.answers, request.keyword: value}
             foreground = yield from _foreground(_load_guessing(request.source, answers), image, request)

@@ -162,6 +162,10 @@ class OpenRequest(Config):
     ask_again: bool = False
 
 
+ANSWER = "Answer"
+"""How the stages of a comparison begin; `done` of such a stage answers have been tried."""
+
+
 class CompareRequest(Config):
     """Draw what each answer to a question would make of a window of an image.
 

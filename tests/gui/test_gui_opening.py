@@ -147,6 +147,21 @@ def test_an_answer_can_be_clicked_before_the_pictures_are_drawn(with_image, cont
     assert controller.state.opening is None
 
 
+def test_pictures_show_one_by_one(with_image, controller, client, step, idle, qtbot, theirs):
+    client.hold_at = "compare"
+    controller.opening.open_file(str(theirs("forgotten.pt", three_ways())))
+    qtbot.waitUntil(lambda: client.hold)
+    client.hold = False
+
+    def drawn():
+        return [not answer.foreground.pixmap().isNull() for answer in step.opening.answers]
+
+    qtbot.waitUntil(lambda: drawn() == [True, False, False])
+    assert "Trying each answer" in step.opening.hint.text()
+    idle()
+    assert drawn() == [True, True, True]
+
+
 def test_a_dangerous_file_is_refused_in_a_sentence_and_never_run(
     controller, step, open_by_button, trained, click, theirs, tmp_path
 ):

@@ -109,6 +109,7 @@ def test_weights_of_another_program_are_opened_while_the_viewer_answers(docked, 
     timer.start(10)
     controller.opening.open_file(str(tmp_path / "forgotten.pt"))
     qtbot.waitUntil(lambda: bool(controller.state.opening and controller.state.opening.pictures), timeout=60_000)
+    qtbot.waitUntil(lambda: not controller.state.busy, timeout=60_000)
     timer.stop()
     assert max(np.diff(beats)) < 0.5
     answers = panel.steps["Model"].opening.answers

@@ -29,7 +29,7 @@ class NetworkView(Step):
         self.cost.setToolTip("From one small forward pass on this computer; the overlap of tiles is included")
         self.add(self.picture, self.cost)
         self.bind(self._show_picture, "model")
-        self.bind(self._show_cost, "cost", "model")
+        self.bind(self._show_cost, "cost", "measuring")
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802  # Qt's name
         """Draw again in the colours of another theme."""
@@ -49,10 +49,8 @@ class NetworkView(Step):
         self.picture.setFixedSize(self.picture.renderer().defaultSize())
 
     def _show_cost(self) -> None:
-        if self.state.model is None:
-            say(self.cost, "")
-        elif self.state.cost is None:
-            say(self.cost, "Measuring what it costs…")
+        if self.state.cost is None:
+            say(self.cost, "Measuring what it costs…" if self.state.measuring else "")
         else:
             where = "this image" if self.state.image else "an image of usual size"
             say(self.cost, cost_in_words(self.state.cost, where))

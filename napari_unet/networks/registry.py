@@ -22,6 +22,11 @@ def variants() -> dict[str, str]:
     return {name: variant.description for name, variant in VARIANTS.items() if FAMILIES[variant.family].buildable}
 
 
+def is_buildable(variant: str) -> bool:
+    """Whether a variant is a network of ours, and not somebody's program."""
+    return variant in VARIANTS and FAMILIES[VARIANTS[variant].family].buildable
+
+
 def network_spec(variant: str, in_channels: int, out_channels: int, options: Mapping[str, Any]) -> NetworkSpec:
     """Describe a network.
 

@@ -37,7 +37,7 @@ def test_the_cost_is_said_for_the_chosen_image(controller, view, qtbot):
 
 def test_what_it_costs_is_measured_again_for_another_model(controller, view, qtbot):
     qtbot.waitUntil(lambda: controller.state.cost is not None, timeout=5000)
-    choose(controller, "unet-small")
+    choose(controller, "unet-plain")
     assert view.cost.text() == "Measuring what it costs…"
     qtbot.waitUntil(lambda: controller.state.cost is not None, timeout=5000)
 

@@ -63,7 +63,7 @@ class AlmostKnownError(ModelError):
     """
 
     def __init__(self, finding: str) -> None:
-        super().__init__(f"{finding} Pass partial=True to load what fits; the rest gets random weights.")
+        super().__init__(f"{finding} Pass partial=True to load what fits; what is missing gets random weights.")
         self.finding = finding
 
     def __reduce__(self) -> tuple[type[AlmostKnownError], tuple[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, get_args
 
 from napari_unet.errors import ModelError
@@ -11,8 +12,13 @@ from napari_unet.networks.adapting import Stem, with_channels
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, changed_spec
 
-# Keywords of `load_model` that fit every model.
-GENERAL = ("activation", "classes", "in_channels", "stem")
+# Keywords of `load_model` that fit every model, with their values.
+GENERAL: Mapping[str, str] = {
+    "activation": ", ".join(map(repr, get_args(Activation))),
+    "classes": "names",
+    "in_channels": "a number",
+    "stem": ", ".join(map(repr, get_args(Stem))),
+}
 
 
 def change_model(model: Model, answers: Mapping[str, Any]) -> Model:
@@ -26,17 +32,24 @@ def change_model(model: Model, answers: Mapping[str, Any]) -> Model:
     unknown = [keyword for keyword in answers if keyword not in GENERAL]
     if unknown:
         raise ModelError(
-            f"{', '.join(unknown)}: this model leaves nothing of that kind open. Possible: {', '.join(GENERAL)}."
+            f"{', '.join(unknown)}: this model leaves nothing of that kind open. Possible: {listed(GENERAL)}."
         )
     model = _with_activation(model, answers.get("activation"))
     return _with_channels(model, answers)
+
+
+def listed(keywords: Mapping[str, str]) -> str:
+    """List keywords with their values, for an error."""
+    return ", ".join(f"{keyword} ({values})" for keyword, values in keywords.items())
 
 
 def _with_activation(model: Model, activation: str | None) -> Model:
     if activation is None:
         return model
     if activation not in get_args(Activation):
-        raise ModelError(f"activation={activation!r} was given. Choose one of: {', '.join(get_args(Activation))}.")
+        raise ModelError(f"activation={activation!r} was given. Choose one of: {GENERAL['activation']}.")
+    if activation == "softmax" and len(model.spec.classes) == 1:
+        raise ModelError("activation='softmax' of a single output is 1 everywhere. Choose 'sigmoid' or 'none'.")
     changed = model.with_spec(activation=activation, **renamed_classes(model, activation))
     return changed.with_report(activation=f"{activation}, as asked for")
 
@@ -52,8 +65,10 @@ def renamed_classes(model: Model, activation: str) -> dict[str, tuple[str, ...]]
 
 def class_names(outputs: int, activation: str) -> tuple[str, ...]:
     """Names of classes that nobody has named."""
+    if outputs == 1:
+        return ("foreground",)
     if activation == "sigmoid":
-        return ("foreground",) if outputs == 1 else tuple(f"class {n}" for n in range(1, outputs + 1))
+        return tuple(f"class {n}" for n in range(1, outputs + 1))
     if outputs == 2:
         return ("background", "foreground")
     return ("background", *(f"class {n}" for n in range(1, outputs)))
@@ -86,18 +101,23 @@ def _wanted(model: Model, answers: Mapping[str, Any]) -> tuple[tuple[str, ...], 
     """Classes, input channels and stem that are asked for, or what the model has."""
     spec = model.spec
     classes = answers.get("classes", spec.classes)
-    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
         raise ModelError(f'classes={classes!r} was given. Give a sequence of names, such as ("background", "cell").')
     alone = answers.get("activation") == "sigmoid" or len(classes) == len(spec.classes)
     if len(classes) < (1 if alone else 2):
-        raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
+        raise ModelError(
+            f"A model needs a background and at least one more class, and {list(classes)} was given. For one class "
+            'alone pass activation="sigmoid" too.'
+        )
     in_channels = answers.get("in_channels", spec.network.in_channels)
-    if not isinstance(in_channels, int) or in_channels < 1:
+    if not isinstance(in_channels, Integral) or isinstance(in_channels, bool) or in_channels < 1:
         raise ModelError(f"in_channels={in_channels!r} was given. Choose a whole number of at least 1.")
     stem = answers.get("stem", "new")
     if stem not in get_args(Stem):
-        raise ModelError(f"stem={stem!r} was given. Choose one of: {', '.join(get_args(Stem))}.")
-    return tuple(classes), in_channels, stem
+        raise ModelError(f"stem={stem!r} was given. Choose one of: {GENERAL['stem']}.")
+    if "stem" in answers and "in_channels" not in answers:
+        raise ModelError(f"stem={stem!r} says how the model gets other input channels. Pass in_channels= too.")
+    return tuple(classes), int(in_channels), stem
 
 
 def _with_names(model: Model, classes: tuple[str, ...]) -> Model:
@@ -111,8 +131,9 @@ def _meaning(classes: tuple[str, ...], activation: str) -> str:
 def _said(before: int, after: int, stem: Stem, made: tuple[str, ...]) -> tuple[str, ...]:
     said = []
     if before != after:
-        how = {"new": "made anew", "sum": "summed over its channels", "repeat": "repeated for more channels"}[stem]
-        said.append(f"The first convolution, for {before} channels, was {how} for {after}.")
+        how = {"new": "random weights", "sum": "the sum of its weights", "repeat": "its weights repeated"}[stem]
+        said.append(f"The first convolution took {before} channels, and takes {after} now, with {how}.")
     if made:
-        said.append(f"{len(made)} tensors have random weights: fine-tune the model before using it.")
+        tensors = "1 tensor has" if len(made) == 1 else f"{len(made)} tensors have"
+        said.append(f"{tensors} random weights: fine-tune the model before using it.")
     return tuple(said)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_unet.errors import AlmostKnownError, ModelError, UnansweredError
 from napari_unet.networks.registry import build, resolve_options
-from napari_unet.weights.changing import GENERAL, change_model, class_names
+from napari_unet.weights.changing import GENERAL, change_model, class_names, listed
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
 from napari_unet.weights.formats.opening import open_checkpoint
 from napari_unet.weights.matching import Match, find_match
@@ -21,7 +21,7 @@ from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import ModelSpec, Provenance
 
 # Keywords of `load_model` that fit every file of other people's weights.
-CHOICES = ("averaged", "family", "partial")
+CHOICES: Mapping[str, str] = {"averaged": "True, False", "family": "a name", "partial": "True, False"}
 
 
 def load_foreign(path: Path, answers: Mapping[str, Any]) -> Model:
@@ -96,10 +96,10 @@ def _check_keywords(checkpoint: Checkpoint, match: Match, answers: Mapping[str, 
     known = {*GENERAL, *CHOICES, *(question.keyword for question in questions)}
     unknown = [keyword for keyword in answers if keyword not in known]
     if unknown:
-        own = [f"{question.keyword} ({', '.join(map(repr, question.values))})" for question in questions]
+        own = {question.keyword: ", ".join(map(repr, question.values)) for question in questions}
         raise ModelError(
             f'{", ".join(unknown)}: "{checkpoint.path.name}" ({match.origin.name}) leaves nothing of that kind open. '
-            f"Possible: {', '.join((*own, *GENERAL, *CHOICES))}."
+            f"Possible: {listed({**own, **GENERAL, **CHOICES})}."
         )
 
 
@@ -174,7 +174,8 @@ def _notes(checkpoint: Checkpoint, state: State, match: Match) -> tuple[str, ...
         if question.state == "settled":
             keyword, value = question.keyword, question.value
             meaning = question.values.get(value, "as in the author's code")
-            notes.append(f"{keyword}={value!r}, {meaning}; pass {keyword}= for something else.")
+            others = ", ".join(repr(other) for other in question.values if other != value)
+            notes.append(f"{keyword}={value!r}, {meaning}; {keyword}= can also be {others}.")
     if state.where and len(checkpoint.states) > 1:
         notes.append(f'The weights are those that the file keeps under "{state.where}".')
     if not state.averaged and any(other.averaged for other in checkpoint.states):

@@ -17,7 +17,7 @@ from napari_unet.weights.changing import change_model
 from napari_unet.weights.file import load_tensors
 from napari_unet.weights.formats.identify import Kind, identify, locate
 from napari_unet.weights.model import Model
-from napari_unet.weights.report import LoadReport
+from napari_unet.weights.report import LoadReport, some
 
 # "module:function" from path and answers to the model, for what is more than weights by names.
 OPENERS = {
@@ -80,10 +80,11 @@ def _load_own(path: Path) -> Model:
     network = build(spec.network)
     expected, found = set(network.state_dict()), set(tensors)
     if expected != found:
-        missing, extra = sorted(expected - found), sorted(found - expected)
+        missing, extra = tuple(sorted(expected - found)), tuple(sorted(found - expected))
         raise ModelError(
             f'The weights in "{path.name}" do not belong to the network it describes '
-            f"(missing: {missing[:3] or 'none'}, unexpected: {extra[:3] or 'none'}). Save the model again."
+            f"(missing: {some(missing) or 'none'}; unexpected: {some(extra) or 'none'}). If another version of "
+            "napari-unet wrote it, open it there; otherwise copy it again."
         )
     try:
         network.load_state_dict(tensors)
@@ -91,7 +92,10 @@ def _load_own(path: Path) -> Model:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(f'The weights in "{path.name}" do not fit the network it describes: {reason}') from error
     check_finite(path, tensors)
-    report = LoadReport(file=path.name, format="napari-unet model", family=spec.network.variant, used=len(tensors))
+    why = "the file describes its network itself"
+    report = LoadReport(
+        file=path.name, format="napari-unet model", family=spec.network.variant, why=why, used=len(tensors)
+    )
     return Model(network.eval(), spec, report)
 
 

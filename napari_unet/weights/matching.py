@@ -92,7 +92,7 @@ def find_match(checkpoint: Checkpoint, state: State, answers: Mapping[str, Any])
             return whole[0]
         nearest.matches += matches
     if not nearest.matches:
-        raise ModelError(_unknown(checkpoint, state, nearest))
+        raise ModelError(_unknown(checkpoint, state, nearest, answers.get("family")))
     return min(nearest.matches, key=lambda match: match.faults)
 
 
@@ -192,7 +192,10 @@ def as_take(source: str | Take) -> Take:
     return Take(source) if isinstance(source, str) else source
 
 
-def _unknown(checkpoint: Checkpoint, state: State, nearest: _Nearest) -> str:
+def _unknown(checkpoint: Checkpoint, state: State, nearest: _Nearest, family: str | None) -> str:
+    if family is not None:
+        found = nearest.sentence or f"{family}, but no tensor has a name of that code"
+        return f'"{checkpoint.path.name}" should be a {found}. Leave family= out, or choose another one.'
     names = some(tuple(state.tensors))
     nearby = f" The nearest is {nearest.sentence}." if nearest.share >= 0.5 else ""
     return (

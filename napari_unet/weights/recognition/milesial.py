@@ -53,19 +53,17 @@ def _recognise(reading: Reading, top: str, below: str, decoded: str) -> Recognis
     if not linear:
         up_widths = tuple(_up_width(reading, f"{up}.up") for up in reversed(ups))
         options["up_widths"] = None if up_widths == _widths(reading, blocks[:-1]) else up_widths
-    outputs = reading.out("outc.conv")
+    colours, outputs = reading.into(f"{blocks[0]}.0"), reading.out("outc.conv")
     how = "bilinear up-sampling, as there is no up1.up" if linear else "transposed convolutions"
     return Recognised(
         why=f"inc, down1, up1 and outc.conv name the network of milesial, with {how}",
-        network=NetworkSpec(
-            variant="unet", in_channels=reading.into(f"{blocks[0]}.0"), out_channels=outputs, options=options
-        ),
+        network=NetworkSpec(variant="unet", in_channels=colours, out_channels=outputs, options=options),
         sources=pair(reading.shapes, modules),
         # Its first versions ended in a sigmoid, whatever the number of classes.
         activation="sigmoid" if top == BEFORE_2019[0] else probability_of(outputs),
         normalization=OF_TYPE,
         questions=questions,
-        notes=_said(reading),
+        notes=_said(reading, published=(colours, outputs) in {(3, 1), (3, 2)}),
     )
 
 
@@ -98,11 +96,11 @@ def _up_width(reading: Reading, up: str) -> int:
     return bias[0] if bias else reading.into(up)
 
 
-def _said(reading: Reading) -> tuple[str, ...]:
+def _said(reading: Reading, *, published: bool) -> tuple[str, ...]:
     values = reading.extras.get("mask_values")
-    notes: tuple[str, ...] = (
-        "The weights that are published for Carvana expect an image at half its size (scale 0.5).",
-    )
+    notes: tuple[str, ...] = ()
+    if published:
+        notes += ("The weights that are published for Carvana expect an image at half its size (scale 0.5).",)
     if isinstance(values, list) and values:
         notes += (f"In its masks the classes had the values {', '.join(map(str, values))}.",)
     return notes

@@ -258,10 +258,11 @@ def answer(reading: Reading, question: Question, settled: Any = _NOTHING) -> tup
     """
     if question.keyword in reading.answers:
         given = reading.answers[question.keyword]
-        if given not in list(question.values):
-            options = ", ".join(repr(value) for value in question.values)
-            raise ModelError(f"{question.keyword}={given!r} was given. Choose one of: {options}.")
-        return given, (replace(question, state="answered", value=given),)
+        for value in question.values:
+            if value == given and isinstance(value, bool) == isinstance(given, bool):  # True is no 1
+                return value, (replace(question, state="answered", value=value),)
+        options = ", ".join(repr(value) for value in question.values)
+        raise ModelError(f"{question.keyword}={given!r} was given. Choose one of: {options}.")
     if settled is not _NOTHING:
         return settled, (replace(question, state="settled", value=settled),)
     return next(iter(question.values)), (question,)

@@ -5,6 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from families import CASES
@@ -266,7 +267,7 @@ class TestChanges:
         model = nu.load_model(saved(tmp_path, state_of("milesial")), in_channels=1, stem=stem)
         assert model.spec.network.in_channels == 1
         assert model.report.made == made
-        assert "for 2 channels, was" in " ".join(model.report.notes)
+        assert "took 2 channels, and takes 1 now" in " ".join(model.report.notes)
         if stem == "sum":  # two channels that are equal gave what one gives now
             image = torch.randn((1, 1, 32, 32))
             with torch.no_grad():
@@ -276,6 +277,16 @@ class TestChanges:
         model = nu.load_model(saved(tmp_path, state_of("milesial")), activation="sigmoid")
         assert model.spec.classes == ("class 1", "class 2", "class 3")
         assert model.report.activation == "sigmoid, as asked for"
+
+    def test_one_output_alone_has_no_softmax(self, tmp_path):
+        path = saved(tmp_path, CASES["milesial"].network(1, 1, 2).state_dict())
+        with pytest.raises(ModelError, match=r"is 1 everywhere\. Choose 'sigmoid' or 'none'"):
+            nu.load_model(path, activation="softmax")
+        assert nu.load_model(path, activation="none").spec.foreground_classes == ("foreground",)
+
+    def test_numbers_of_numpy_are_numbers(self, tmp_path):
+        model = nu.load_model(saved(tmp_path, state_of("milesial")), in_channels=np.int64(1), stem="sum")
+        assert model.spec.network.in_channels == 1
 
     def test_bounds_of_channels_that_are_gone_go_too(self, tmp_path):
         network = CASES["nested"].lively(3, 1)
@@ -291,8 +302,14 @@ class TestChanges:
             ({"classes": ("only",)}, "a background and at least one more"),
             ({"in_channels": 0}, "in_channels=0 was given"),
             ({"in_channels": "grey"}, "in_channels='grey' was given"),
-            ({"in_channels": 1, "stem": "mean"}, "stem='mean' was given. Choose one of: new, sum, repeat"),
+            ({"in_channels": 1, "stem": "mean"}, "stem='mean' was given. Choose one of: 'new', 'sum', 'repeat'"),
+            ({"stem": "sum"}, "Pass in_channels= too"),
             ({"activation": "tanh"}, "activation='tanh' was given"),
+            ({"classes": 3}, "classes=3 was given. Give a sequence"),
+            ({"classes": None}, "classes=None was given. Give a sequence"),
+            ({"in_channels": True}, "in_channels=True was given"),
+            ({"family": "4uiiurz1 U-Net"}, "should be a 4uiiurz1 U-Net, but .* Leave family= out"),
+            ({"sigmoid": True}, r"activation \('none', 'sigmoid', 'softmax'\), .* stem \('new', 'sum', 'repeat'\), "),
         ],
     )
     def test_impossible_changes_get_a_sentence(self, answers, words, tmp_path):

@@ -265,6 +265,7 @@ class TestAnswers:
             ("milesial-bilinear", {"align_corner": True}, r"align_corner: .*Possible: align_corners \(True, False\)"),
             ("join-same", {"join": "both"}, r"join='both' was given. Choose one of: 'crop', 'pad', 'same'"),
             ("nested-deep", {"branch": 5}, "branch=5 was given. Choose one of: None, 1, 2, 3, 4"),
+            ("nested-deep", {"branch": True}, "branch=True was given. Choose one of: None, 1, 2, 3, 4"),
             ("hub", {"family": "U-Net of somebody"}, "no family 'U-Net of somebody'. Choose one of: .*milesial"),
             ("hub", {"averaged": True}, "holds no averaged weights"),
         ],

@@ -75,8 +75,8 @@ def frame(image: Tensor, geometry: NetworkOptions) -> Tensor:
         if margin:
             image = image.index_select(axis, _mirrored(size, margin, after, image.device))
         elif after:
-            last = torch.full((after,), size - 1, device=image.device)
-            image = torch.cat([image, image.index_select(axis, last)], dim=axis)
+            positions = torch.arange(size + after, device=image.device).clamp(max=size - 1)
+            image = image.index_select(axis, positions)
     return image
 
 

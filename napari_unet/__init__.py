@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_unet.axes import PixelSize
     from napari_unet.errors import NapariUnetError
+    from napari_unet.export.onnx import save_onnx
     from napari_unet.export.tiff import save_masks
     from napari_unet.imaging.reading import read_image
     from napari_unet.inference.pipeline import predict
+    from napari_unet.inference.scaling import suggest_normalization
     from napari_unet.inference.segmentation import segment
     from napari_unet.networks.registry import build_network, variants
     from napari_unet.training.fit import FineTuneResult, finetune
     from napari_unet.weights.loading import load_model
     from napari_unet.weights.model import Model, new_model
+    from napari_unet.weights.report import LoadReport
 
 try:
     __version__ = version("napari-unet")
@@ -34,6 +37,7 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 _HOMES = {
     "FineTuneResult": "training.fit",
+    "LoadReport": "weights.report",
     "Model": "weights.model",
     "NapariUnetError": "errors",
     "PixelSize": "axes",
@@ -44,6 +48,7 @@ _HOMES = {
     "predict": "inference.pipeline",
     "read_image": "imaging.reading",
     "save_masks": "export.tiff",
+    "save_onnx": "export.onnx",
     "segment": "inference.segmentation",
     "suggest_normalization": "inference.scaling",
     "variants": "networks.registry",
@@ -51,6 +56,7 @@ _HOMES = {
 
 __all__ = [
     "FineTuneResult",
+    "LoadReport",
     "Model",
     "NapariUnetError",
     "PixelSize",
@@ -62,6 +68,7 @@ __all__ = [
     "predict",
     "read_image",
     "save_masks",
+    "save_onnx",
     "segment",
     "suggest_normalization",
     "variants",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from napari_unet.inference.exact.graph import Graph, Node
 from napari_unet.inference.exact.operations import CHANNELS_LAST, Affine, Operation
@@ -81,3 +82,19 @@ def _channels_last(operation: Operation) -> Operation:
     # A plain `contiguous` would leave the strides of a single channel as they are, and PyTorch goes by strides.
     last = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device, memory_format=CHANNELS_LAST[weight.ndim])
     return replace(operation, weight=last.copy_(weight))
+
+
+def moved(graph: Graph, device: torch.device, dtype: torch.dtype | None = None) -> Graph:
+    """Move all weights to a device, as numbers of another kind if wanted."""
+
+    def move(x: Tensor) -> Tensor:
+        return x.to(device, dtype if x.is_floating_point() else None)
+
+    def moved_operation(operation: Operation) -> Operation:
+        if not is_dataclass(operation):
+            return operation
+        # Positions are computed with on the CPU.
+        names = [field.name for field in fields(operation) if field.name != "positions"]
+        return replace(operation, **{n: pytree.tree_map_only(Tensor, move, getattr(operation, n)) for n in names})
+
+    return Graph(tuple(replace(node, operation=moved_operation(node.operation)) for node in graph.nodes))

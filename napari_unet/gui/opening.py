@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from napari_unet.jobs.requests import (
 from napari_unet.weights.bundled import bundled, own
 from napari_unet.weights.file import SUFFIX, read_spec
 
+MOST_VALUES = 2**26
 WINDOW_PX = 256
 SLICES = 16
 TRUST = "trust"
@@ -127,13 +129,33 @@ class Opener:
         self._desk.state.tell(f"Opened {path.name}.")
 
     def _open_task(self, path: str, answers: Answers, *, ask_again: bool) -> Task:
-        request = OpenRequest(source=path, answers=answers, folder=str(opened_folder()), ask_again=ask_again)
+        image = self._image_to_scale()
+        staged = None if image is None else (yield Aside(lambda: self._desk.stage_image(image)))
+        request = OpenRequest(
+            source=path,
+            answers=answers,
+            folder=str(opened_folder()),
+            ask_again=ask_again,
+            image=staged,
+            channels=self._desk.state.channels,
+        )
         try:
             result: OpenResult = yield Remote(request, self._desk.show)
         except JobError as error:
             self._desk.state.opening = Opening(path=path, given=answers, refusal=str(error))
             raise
+        finally:
+            if staged is not None:
+                self._desk.release(staged.array)
         self._settle(path, result)
+
+    def _image_to_scale(self) -> Image | None:
+        """Return the chosen image, unless it is so large that staging it would delay the opening."""
+        try:
+            image = self._desk.chosen_image()
+        except NapariUnetError:
+            return None
+        return image if prod(image.sizes.values()) <= MOST_VALUES else None
 
     def _settle(self, path: str, result: OpenResult) -> None:
         """Choose the model, show the question, or say why neither is possible."""

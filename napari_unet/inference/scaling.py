@@ -27,8 +27,10 @@ BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 # Side of the windows that are looked at, and how many of them.
 SIDE_PX = {2: 256, 3: 64}
 WINDOWS = 4
-# The best must be so much nearer than the present one to be proposed.
+# The best must be so much nearer than the present one to be proposed, and the present one so far off.
 DECISIVE = 0.5
+FAR = 0.3
+PRESENT = "as the model says"
 CANDIDATES: Mapping[str, dict[str, Any]] = {
     "divided by the largest value of the image's type": {"method": "dtype"},
     "from percentile 1 to 99.8": {"method": "percentile"},
@@ -60,6 +62,11 @@ class Scaling:
     normalization: Normalization
     decisive: bool
 
+    @property
+    def present(self) -> float:
+        """Distance of what the model says itself."""
+        return self.distances[PRESENT]
+
 
 def scaling_events(
     model: Model, image: Image, channels: tuple[int, ...] | None = None
@@ -89,7 +96,7 @@ def scaling_events(
     present = model.spec.normalization
     check_input(image.name, len(chosen), present, model.spec.network.in_channels)
     normalizations = {
-        "as the model says": present,
+        PRESENT: present,
         **{words: _changed(present, how) for words, how in CANDIDATES.items()},
     }
     distances: dict[str, float] = {}
@@ -99,7 +106,8 @@ def scaling_events(
         distances[words] = feature_distance(model, blocks)
         yield Progress("Comparing normalizations", number, len(normalizations))
     best = min(distances, key=lambda words: distances[words])
-    decisive = distances[best] < DECISIVE * distances["as the model says"]
+    here = distances[PRESENT]
+    decisive = here > FAR and distances[best] < DECISIVE * here
     return Scaling(distances, best, normalizations[best], decisive)
 
 

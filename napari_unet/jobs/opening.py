@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_unet.atomic import write_bytes
-from napari_unet.errors import AlmostKnownError, ExportError, ModelError, NapariUnetError, UnansweredError
+from napari_unet.errors import AlmostKnownError, ExportError, ImageError, ModelError, NapariUnetError, UnansweredError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import Image
 from napari_unet.inference.pipeline import predict_events
+from napari_unet.inference.scaling import scaling_events
 from napari_unet.jobs.explaining import explain
 from napari_unet.jobs.requests import (
     ANSWER,
@@ -37,18 +38,28 @@ from napari_unet.jobs.requests import (
 )
 from napari_unet.weights import collection
 from napari_unet.weights.file import SUFFIX, read_spec
+from napari_unet.weights.formats.identify import Kind, identify, locate
 from napari_unet.weights.loading import load_model
 from napari_unet.weights.model import Model
 
 ANSWERS_FILE = "answers.json"
 MOST_OPENED = 24  # model files that are kept of other people's weights; the oldest go first
 MOST_QUESTIONS = 8
+# These say themselves how images are scaled.
+SCALED = (Kind.OWN, Kind.BIOIMAGE, Kind.NNUNET)
 # What only this file needs; the others change what is loaded, and are chosen anew each time.
 _NOT_KEPT = ("partial",)
 
 
-def open_events(request: OpenRequest) -> Generator[Event, None, OpenResult]:
-    """Open a weights file and keep it as one of our model files."""
+def open_events(request: OpenRequest, image: Image | None = None) -> Generator[Event, None, OpenResult]:
+    """Open a weights file and keep it as one of our model files.
+
+    Parameters
+    ----------
+    request : OpenRequest
+    image : Image, optional
+        That of the request.
+    """
     path, folder = Path(request.source).expanduser(), Path(request.folder)
     yield Progress("Reading the file", 0, 3)
     fingerprint = _fingerprint(path)
@@ -63,12 +74,32 @@ def open_events(request: OpenRequest) -> Generator[Event, None, OpenResult]:
         return OpenResult(refusal=error.finding, almost=True, given=answers)
     except ModelError as error:
         return OpenResult(refusal=str(error), given=answers)
-    yield Progress("Keeping the model", 2, 3)
     if _is_own(path) and not answers:
         return OpenResult(source=str(path), spec=model.spec, report=model.report)
+    if image is not None and identify(locate(path)) not in SCALED:
+        model = yield from _scaled(model, image, request.channels)
+    yield Progress("Keeping the model", 2, 3)
     result = _keep(model, path, folder, answers, fingerprint)
     _remember(folder, fingerprint, answers)
     return result
+
+
+def _scaled(model: Model, image: Image, channels: tuple[int, ...] | None) -> Generator[Event, None, Model]:
+    """Scale images as the weights remember it, where what their author's code does plainly does not suit them."""
+    try:
+        scaling = yield from scaling_events(model, image, channels)
+    except ImageError:  # an image with other channels tells nothing
+        return model
+    if scaling is None or not scaling.decisive:
+        return model
+    nearest = scaling.distances[scaling.best]
+    note = (
+        f"Of {len(scaling.distances)} ways to scale “{image.name}”, “{scaling.best}” fits best what the weights "
+        f"remember of their training, so it is used (distance {nearest:.2g}, and {scaling.present:.2g} for what the "
+        "author's code does)."
+    )
+    notes = model.report.notes if model.report else ()
+    return model.with_spec(normalization=scaling.normalization).with_report(notes=(*notes, note))
 
 
 def _keep(model: Model, path: Path, folder: Path, answers: Answers, fingerprint: str) -> OpenResult:

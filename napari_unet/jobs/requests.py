@@ -153,6 +153,10 @@ class OpenRequest(Config):
         For the model files that are made of other people's, and for the answers.
     ask_again : bool
         Whether to forget the answers that were given earlier.
+    image : ImageRef, optional
+        An image that the weights shall be used on: it tells how such images are to be scaled.
+    channels : tuple of int, optional
+        Which channels of it feed the model.
     """
 
     kind: Literal["open"] = "open"
@@ -160,6 +164,8 @@ class OpenRequest(Config):
     answers: Answers = Field(default_factory=dict)
     folder: str
     ask_again: bool = False
+    image: ImageRef | None = None
+    channels: tuple[int, ...] | None = None
 
 
 ANSWER = "Answer"

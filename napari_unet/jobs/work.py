@@ -107,7 +107,7 @@ def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: PL
         case FinetuneRequest():
             return _finetune(request)
         case OpenRequest():
-            return open_events(request)
+            return open_events(request, None if request.image is None else open_image_ref(request.image))
         case CompareRequest():
             return _compare(request)
         case DownloadRequest():

@@ -172,7 +172,7 @@ VARIANTS: dict[str, Variant] = {
         "UNet++: a triangle of densely connected nodes, 32 to 512 channels, any size", "nested", source=ZHOU
     ),
     "unet++-deep": Variant(
-        "UNet++ with deep supervision: the mean of one head for each depth, or the one that `branch` names",
+        "UNet++ with deep supervision: the mean of one head for each depth, or one of them",
         "nested",
         {"deep_supervision": True},
         ZHOU,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import assert_never
 
 from qtpy.QtCore import QMimeData
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -16,6 +17,7 @@ from napari_unet.gui.widgets.network_view import NetworkView
 from napari_unet.gui.widgets.new_model_form import NewModelForm
 from napari_unet.gui.widgets.opening_card import OpeningCard
 from napari_unet.gui.widgets.report_view import ReportView
+from napari_unet.imaging.config import Normalization
 from napari_unet.weights.spec import ModelSpec
 
 
@@ -124,6 +126,7 @@ def facts(spec: ModelSpec, description: str = "") -> str:
     rows = [
         ("Architecture", description),
         ("Takes", _takes(spec)),
+        ("Scales", _scales(spec.normalization)),
         ("Gives", _gives(spec)),
         ("Pixel size", f"{spec.pixel_size_um:g} µm" if spec.pixel_size_um else ""),
         ("Diameter", f"{spec.diameter_px:g} pixels" if spec.diameter_px else ""),
@@ -156,6 +159,22 @@ def _takes(spec: ModelSpec) -> str:
         if spec.channel_names:
             channels += f" ({', '.join(spec.channel_names)})"
     return f"{shape}, {channels}"
+
+
+def _scales(normalization: Normalization) -> str:
+    """Say what happens to pixel values."""
+    match normalization.method:
+        case "percentile":
+            low, high = normalization.low_percentile, normalization.high_percentile
+            return f"percentiles {low:g} and {high:g} of the image become 0 and 1"
+        case "z-score":
+            return "to mean 0 and standard deviation 1 of the image"
+        case "dtype":
+            return "by the largest value of the image's type, such as 255"
+        case "fixed":
+            return "by fixed values, whatever the image"
+        case _:
+            assert_never(normalization.method)
 
 
 def _gives(spec: ModelSpec) -> str:

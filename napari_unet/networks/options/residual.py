@@ -8,12 +8,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from napari_unet.networks.options.base import check_order
 from napari_unet.networks.options.levels import BlockLevelOptions, u_outline
+from napari_unet.networks.options.sides import SidedOptions
 from napari_unet.networks.outline import Outline
 
-Sides = tuple[tuple[PositiveInt, ...], ...]
 
-
-class ResidualOptions(BlockLevelOptions):
+class ResidualOptions(SidedOptions, BlockLevelOptions):
     """Options of the residual U-Net family, beyond those of its levels and units.
 
     Attributes
@@ -83,8 +82,6 @@ class ResidualOptions(BlockLevelOptions):
     projection_bias: bool = True
     down: Literal["strided", "max", "average"] = "strided"
     shortcut: Literal["strided", "average"] = "strided"
-    kernels: Sides | None = None
-    factors: Sides | None = None
     up: Literal["nearest", "transpose", "transpose3"] = "nearest"
     up_bias: bool = True
     up_fills: bool = False
@@ -93,18 +90,7 @@ class ResidualOptions(BlockLevelOptions):
 
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
-        for name, count in (("blocks", 1), ("kernels", 1), ("decoder_blocks", 0), ("factors", 0)):
-            given = getattr(self, name)
-            if given is not None and len(given) != self.depth + count:
-                message = f"depth {self.depth} needs {self.depth + count} {name}, and {len(given)} were given"
-                raise ValueError(message)
-        for sides in (*(self.kernels or ()), *(self.factors or ())):
-            if len(sides) != self.dims:
-                message = f"kernels and factors need {self.dims} sides for each level, not {sides}"
-                raise ValueError(message)
-        if any(side % 2 == 0 for kernel in self.kernels or () for side in kernel):
-            message = f"kernels must be odd, not {self.kernels}"
-            raise ValueError(message)
+        self.check_levels(blocks=1, decoder_blocks=0)
         check_order(self.projection_order)
         check_order(self.start or self.order)
         if self.skip == "add" and self.up == "nearest":
@@ -126,27 +112,6 @@ class ResidualOptions(BlockLevelOptions):
     def level_decoder_blocks(self) -> tuple[int, ...]:
         """Blocks or units of each level of the decoder, from the top."""
         return self.decoder_blocks or (1,) * self.depth
-
-    def level_kernel(self, level: int) -> tuple[int, ...]:
-        """Kernel sides of a level."""
-        return self.kernels[level] if self.kernels else (self.kernel,) * self.dims
-
-    def level_factor(self, level: int) -> tuple[int, ...]:
-        """Down-sampling from a level to the next."""
-        return self.factors[level] if self.factors else (2,) * self.dims
-
-    @property
-    def stride(self) -> int:
-        """Total down-sampling along the axis where it is largest."""
-        return max(self.strides)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Total down-sampling along each axis."""
-        totals = (1,) * self.dims
-        for level in range(self.depth):
-            totals = tuple(total * factor for total, factor in zip(totals, self.level_factor(level), strict=True))
-        return totals
 
     def thin(self) -> Self:
         """Return options of a network with the same receptive field that is quick to compute."""

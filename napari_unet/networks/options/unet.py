@@ -6,13 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from napari_unet.networks.options.base import BlockOptions, check_order
+from napari_unet.networks.options.base import check_order
+from napari_unet.networks.options.sides import SidedOptions, Widths
 from napari_unet.networks.outline import Link, Outline, Stage, StageKind
 
-Widths = tuple[tuple[PositiveInt, ...], ...]
 
-
-class UNetOptions(BlockOptions):
+class UNetOptions(SidedOptions):
     """Options of the U-Net family, beyond those of its blocks.
 
     Attributes
@@ -78,8 +77,6 @@ class UNetOptions(BlockOptions):
     encoder: Widths | None = None
     decoder: Widths | None = None
     up_widths: tuple[NonNegativeInt, ...] | None = None
-    kernels: Widths | None = None
-    factors: Widths | None = None
     padding: Literal["same", "valid"] = "same"
     down: Literal["max", "average", "conv", "conv3", "strided"] = "max"
     down_activation: bool = False
@@ -98,25 +95,7 @@ class UNetOptions(BlockOptions):
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> Self:
-        for name, count in (
-            ("widths", 1),
-            ("encoder", 1),
-            ("kernels", 1),
-            ("decoder", 0),
-            ("up_widths", 0),
-            ("factors", 0),
-        ):
-            given = getattr(self, name)
-            if given is not None and len(given) != self.depth + count:
-                message = f"depth {self.depth} needs {self.depth + count} {name}, and {len(given)} were given"
-                raise ValueError(message)
-        for sides in (*(self.kernels or ()), *(self.factors or ())):
-            if len(sides) != self.dims:
-                message = f"kernels and factors need {self.dims} sides for each level, not {sides}"
-                raise ValueError(message)
-        if any(side % 2 == 0 for kernel in self.kernels or () for side in kernel):
-            message = f"kernels must be odd, not {self.kernels}"
-            raise ValueError(message)
+        self.check_levels(widths=1, encoder=1, decoder=0, up_widths=0)
         check_order(self.up_order)
         self.check_groups(tuple(width for level in (*self.encoder_widths, *self.decoder_widths) for width in level))
         if self.padding == "valid" and (self.kernels or self.factors or self.fit not in {"crop", "pad"}):
@@ -158,27 +137,6 @@ class UNetOptions(BlockOptions):
             return below
         given = self.up_widths[level] if self.up_widths else 0
         return given or self.encoder_widths[level][-1]
-
-    def level_kernel(self, level: int) -> tuple[int, ...]:
-        """Kernel sides of a level."""
-        return self.kernels[level] if self.kernels else (self.kernel,) * self.dims
-
-    def level_factor(self, level: int) -> tuple[int, ...]:
-        """Down-sampling from a level to the next."""
-        return self.factors[level] if self.factors else (2,) * self.dims
-
-    @property
-    def stride(self) -> int:
-        """Total down-sampling along the axis where it is largest."""
-        return max(self.strides)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Total down-sampling along each axis."""
-        totals = (1,) * self.dims
-        for level in range(self.depth):
-            totals = tuple(total * factor for total, factor in zip(totals, self.level_factor(level), strict=True))
-        return totals
 
     @property
     def local(self) -> bool:

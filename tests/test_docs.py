@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 import napari_unet
+from napari_unet.networks.drawing import draw
 from napari_unet.weights.bundled import bundled
+from napari_unet.weights.recognition.origins import origins
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -98,10 +101,29 @@ def test_the_reference_shows_every_public_name():
     assert "::: napari_unet.errors" in text
 
 
-def test_the_models_page_shows_every_variant_and_bundled_model():
+def test_the_models_page_shows_every_bundled_model():
     text = (ROOT / "docs" / "models.md").read_text()
-    for name in (*napari_unet.variants(), *bundled()):
+    for name in bundled():
         assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("name", list(napari_unet.variants()))
+def test_the_page_of_variants_is_true(name):
+    """`make variants` writes it again."""
+    text = (ROOT / "docs" / "variants.md").read_text()
+    row = re.search(rf"^\| \[{re.escape(name)}\]\(#\S+\) \| ([\d,]+) \| (\d+) \|", text, flags=re.MULTILINE)
+    with torch.device("meta"):
+        network = napari_unet.build_network(name, in_channels=1, out_channels=2)
+    assert int(row[1].replace(",", "")) == sum(parameter.numel() for parameter in network.parameters())
+    assert int(row[2]) == network.stride
+    picture = re.search(rf"^## {re.escape(name)} .*?\]\((\S+\.svg)\)", text, flags=re.MULTILINE | re.DOTALL)
+    assert (ROOT / "docs" / picture[1]).read_text() == draw(network.geometry.outline(1, 2), 520)
+
+
+def test_the_page_of_weights_names_every_family_and_format():
+    text = (ROOT / "docs" / "weights.md").read_text()
+    assert [origin.name for origin in origins() if origin.name not in text] == []
+    assert all(f"`{suffix}`" in text for suffix in (".pt", ".ckpt", ".safetensors", ".keras", ".h5", ".npz", ".onnx"))
 
 
 def test_the_version_is_the_same_everywhere():

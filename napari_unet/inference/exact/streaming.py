@@ -106,11 +106,11 @@ class Strip:
     def run(self, column: Window) -> Iterator[tuple[Window, Tensor]]:
         """Yield windows of the column and their logits."""
         first, last = column[self.axis]
+        # Of a mirrored image, rows that are wanted later may lie before those that are wanted first.
+        self.kept = [Kept(self.axis, window[self.axis].start if window else 0) for window in self.graph.demand(column)]
         for start in range(first, last, self.rows):
             wanted = replaced(column, self.axis, Interval(start, min(last, start + self.rows)))
             self.windows = list(self.graph.demand(wanted))
-            if start == first:
-                self.kept = [Kept(self.axis, w[self.axis].start if w else 0) for w in self.windows]
             for targets in self._targets():
                 self._advance(targets)
             logits = self.kept[-1].take(wanted)

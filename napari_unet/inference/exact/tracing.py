@@ -99,8 +99,12 @@ def trace(network: Network, size: Sequence[int]) -> Graph:
     dtype = next((tensor.dtype for tensor in network.parameters()), torch.float32)
     image = torch.empty((1, network.in_channels, *size), dtype=dtype, device="meta")
     recorder = Recorder(image, [(blank[name], tensor.detach()) for name, tensor in real.items()])
-    with torch.no_grad(), recorder:
-        logits = torch.func.functional_call(_OnGrid(network), {f"network.{n}": t for n, t in blank.items()}, (image,))
+    weights = {f"network.{name}": tensor for name, tensor in blank.items()}
+    try:
+        with torch.no_grad(), recorder:
+            logits = torch.func.functional_call(_OnGrid(network), weights, (image,))
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError) as error:
+        raise UntraceableError(f"The network cannot be run without numbers: {error}") from error
     return recorder.graph(logits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -96,12 +97,18 @@ class ResidualBlock(nn.Module):
         return out
 
 
-def _projection(in_channels: int, width: int, options: ResidualOptions, factor: Sequence[int] = ()) -> Unit:
+def _projection(in_channels: int, width: int, options: ResidualOptions, factor: Sequence[int] = ()) -> nn.Sequential:
     """Build the 1-pixel convolution that changes channels, and with a factor the size."""
     unit = Unit(in_channels, width, options, (1,) * options.dims, order=options.projection_order)
-    stride = tuple(factor) or 1
-    unit.conv = CONV[options.dims](in_channels, width, 1, stride, bias=options.projection_bias)
-    return unit
+    unit.conv = CONV[options.dims](in_channels, width, 1, bias=options.projection_bias)
+    if not factor:
+        return unit
+    # The pixels are picked beforehand: with a stride and few channels, the backward pass of this convolution writes
+    # beyond its memory in torch 2.13 on CPUs (channels last).
+    layers = dict(unit.named_children())
+    place = list(layers).index("conv")
+    pick = ("pick", MAX_POOL[options.dims](1, tuple(factor)))
+    return nn.Sequential(OrderedDict([*list(layers.items())[:place], pick, *list(layers.items())[place:]]))
 
 
 def _shortcut(in_channels: int, width: int, options: ResidualOptions, factor: Sequence[int]) -> nn.Module:

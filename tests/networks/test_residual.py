@@ -1,5 +1,8 @@
 """Residual U-Nets."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from promises import NetworkPromises
@@ -96,7 +99,8 @@ def test_a_block_is_added_to_what_enters_it():
         first, second = block.units
         y = first.conv(F.relu(first.norm(x)))
         y = second.conv(F.relu(second.norm(y)))
-        assert torch.equal(block(x.clone()), y + block.shortcut[0].conv(x))
+        beside = F.conv2d(x, block.shortcut[0].conv.weight, block.shortcut[0].conv.bias, stride=2)
+        assert torch.allclose(block(x.clone()), y + beside, atol=1e-6)
     assert y.shape[2:] == (4, 4)
 
 
@@ -146,3 +150,20 @@ def test_channels_are_weighed_by_the_whole_image_and_pixels_by_themselves():
 def test_options_that_do_not_fit_get_a_sentence(options, words):
     with pytest.raises(ModelError, match=words):
         build_network("residual-unet", **options)
+
+
+LEARNING = """
+import torch
+from napari_unet.networks.registry import build_network
+torch.set_num_threads(2)
+network = build_network("residual-unet", 1, 3, width=4, depth=1).to(memory_format=torch.channels_last)
+for _ in range(20):
+    image = torch.randn((8, 1, 128, 128)).to(memory_format=torch.channels_last)
+    network(image).mean().backward()
+    kept = [torch.randn(1000) for _ in range(50)]  # stumbles over memory that is damaged
+"""
+
+
+def test_thin_networks_learn_with_channels_last():
+    ran = subprocess.run([sys.executable, "-c", LEARNING], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

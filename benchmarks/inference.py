@@ -30,6 +30,7 @@ from napari_unet.inference.exact.executor import compute
 from napari_unet.inference.exact.folding import channels_last, fold
 from napari_unet.inference.exact.graph import Graph
 from napari_unet.inference.exact.intervals import Interval, Window
+from napari_unet.inference.exact.packing import pack
 from napari_unet.inference.exact.streaming import stream
 from napari_unet.inference.exact.tracing import trace
 from napari_unet.inference.tiles import plan_tiles
@@ -138,7 +139,7 @@ def settle(network: Network) -> None:
 def all_ways(case: Case, network: Network, image: Tensor) -> dict[str, Callable[[], Tensor]]:
     """Return by name what is to be compared, each giving the logits of the whole image."""
     folded = fold_modules(network)
-    graph = channels_last(fold(trace(network, case.size)))
+    graph = pack(channels_last(fold(trace(network, case.size))))
     tile = case.tile
     ways: dict[str, Callable[[], Tensor]] = {
         "whole image, folded": lambda: forward(folded, image),

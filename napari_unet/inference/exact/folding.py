@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from napari_unet.inference.exact.graph import Graph, Node
 from napari_unet.inference.exact.operations import CHANNELS_LAST, Affine, Operation
+from napari_unet.inference.exact.packing import unpack
 from napari_unet.inference.exact.resampling import Pad
 from napari_unet.inference.exact.sampling import Convolution, Transposed
 
@@ -91,6 +92,7 @@ def moved(graph: Graph, device: torch.device, dtype: torch.dtype | None = None) 
         return x.to(device, dtype if x.is_floating_point() else None)
 
     def moved_operation(operation: Operation) -> Operation:
+        operation = unpack(operation)
         if not is_dataclass(operation):
             return operation
         # Positions are computed with on the CPU.

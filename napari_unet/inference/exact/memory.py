@@ -17,6 +17,7 @@ from napari_unet.inference.exact.executor import compute
 from napari_unet.inference.exact.folding import moved
 from napari_unet.inference.exact.graph import Graph
 from napari_unet.inference.exact.intervals import Window, size_of
+from napari_unet.inference.exact.packing import unpack
 from napari_unet.inference.exact.streaming import stream
 
 # After so many strips nothing new happens until the last one, which is smaller.
@@ -35,7 +36,7 @@ def strip_bytes(graph: Graph, rows: int, axis: int | None = None, dtype: torch.d
 
 def weight_bytes(graph: Graph) -> int:
     """Return the memory that the weights take."""
-    tensors = pytree.tree_leaves([vars(node.operation) for node in graph.nodes])
+    tensors = pytree.tree_leaves([vars(unpack(node.operation)) for node in graph.nodes])
     return sum(x.numel() * x.element_size() for x in tensors if isinstance(x, Tensor))
 
 

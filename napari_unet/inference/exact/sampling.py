@@ -110,12 +110,13 @@ class Convolution(Sampling):
         is asked directly.
         """
         if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            x, sides = x.contiguous(memory_format=self._layout(x)), (padding, self.stride, self.dilation)
+            x, sides = x.contiguous(memory_format=self.layout(x)), (padding, self.stride, self.dilation)
             return torch.mkldnn_convolution(x, self.weight, self.bias, *sides, self.groups)
         convolve = CONVOLVE[len(self.kernel)]
         return convolve(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
-    def _layout(self, x: Tensor) -> torch.memory_format:
+    def layout(self, x: Tensor) -> torch.memory_format:
+        """Return the order of axes in memory that the weights ask for, or else that of the input."""
         last = CHANNELS_LAST[self.weight.ndim]
         weight_is_last = self.weight.is_contiguous(memory_format=last) and not self.weight.is_contiguous()
         return last if weight_is_last else layout_of(x)

@@ -6,6 +6,8 @@ from exact_cases import CASES, GLOBAL_CASES, VARIANT_CASES, Reader, at, make_ima
 
 from napari_unet.inference.exact.executor import compute
 from napari_unet.inference.exact.folding import channels_last, fold
+from napari_unet.inference.exact.memory import strip_bytes, weight_bytes
+from napari_unet.inference.exact.packing import PackedConvolution, pack
 from napari_unet.inference.exact.streaming import stream
 from napari_unet.inference.exact.tracing import NotLocalError, trace
 from napari_unet.networks.registry import variants
@@ -102,3 +104,16 @@ def test_several_images_at_once():
     assert (compute(graph, Reader(images), graph.everything) - whole).abs().max() < SHARP * whole.std()
     filled = torch.cat([logits for _, logits in stream(graph, Reader(images), rows=16, axis=0)], dim=2)
     assert (filled - whole).abs().max() < SHARP * whole.std()
+
+
+def test_packed_weights_change_nothing():
+    network = make_network("unet", {"width": 32, "depth": 2}, torch.float32)
+    image = make_image(network, dtype=torch.float32)
+    graph = channels_last(fold(trace(network, image.shape[2:])))
+    packed = pack(graph)
+    assert any(isinstance(node.operation, PackedConvolution) for node in packed.nodes)
+    plain = compute(graph, Reader(image), graph.everything)
+    for window, logits in stream(packed, Reader(image), rows=16):
+        assert torch.allclose(logits, at(plain, window), atol=BOUND * float(plain.max() - plain.min()))
+    assert weight_bytes(packed) == weight_bytes(graph)
+    assert strip_bytes(packed, 16) == strip_bytes(graph, 16)

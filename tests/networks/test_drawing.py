@@ -1,6 +1,6 @@
 """Pictures of networks are to scale, show every block once, and are sound SVG."""
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -19,7 +19,7 @@ def outline_of(variant, in_channels=1, out_channels=3, **options):
 @pytest.mark.parametrize("width", [320, 640])
 def test_every_variant_is_drawn_within_the_width(variant, width):
     outline = outline_of(variant)
-    root = ElementTree.fromstring(draw(outline, width))
+    root = ET.fromstring(draw(outline, width))
     boxes = [box for box in root.findall(f".//{SVG}rect") if box.get("class") != "sign"]
     assert len(boxes) == len(outline.stages)
     for box in boxes:
@@ -47,7 +47,7 @@ def test_boxes_never_cover_each_other(variant):
 
 
 def test_the_legend_says_what_differs_and_is_escaped():
-    texts = [text.text for text in ElementTree.fromstring(draw(outline_of("unet-valid"), 320)).iter(f"{SVG}text")]
+    texts = [text.text for text in ET.fromstring(draw(outline_of("unet-valid"), 320)).iter(f"{SVG}text")]
     assert "max pooling" in texts
     assert "2 × (convolution 3, relu)" in texts
     assert any("cropped around the centre" in text for text in texts)

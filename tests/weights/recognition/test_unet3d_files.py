@@ -139,8 +139,8 @@ class RestatedResidual(nn.Module):
     def __init__(self, dims, outputs, widths, order="gcr", excitation=None, *, old=False):
         super().__init__()
         self.dims, self.old = dims, old
-        befores = (1, *widths[:-1])
-        pairs = zip(befores, widths, strict=True)
+        entering = (1, *widths[:-1])
+        pairs = zip(entering, widths, strict=True)
         self.encoders = nn.ModuleList(
             Holder(basic_module=ResidualBlock(dims, *pair, order, excitation)) for pair in pairs
         )

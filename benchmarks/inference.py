@@ -27,12 +27,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.inference.exact.executor import compute
-from napari_unet.inference.exact.folding import channels_last, fold
 from napari_unet.inference.exact.graph import Graph
 from napari_unet.inference.exact.intervals import Interval, Window
-from napari_unet.inference.exact.packing import pack
+from napari_unet.inference.exact.preparing import prepare
 from napari_unet.inference.exact.streaming import stream
-from napari_unet.inference.exact.tracing import trace
 from napari_unet.inference.tiles import plan_tiles
 from napari_unet.networks.base import Network
 from napari_unet.networks.blocks import Unit
@@ -139,7 +137,7 @@ def settle(network: Network) -> None:
 def all_ways(case: Case, network: Network, image: Tensor) -> dict[str, Callable[[], Tensor]]:
     """Return by name what is to be compared, each giving the logits of the whole image."""
     folded = fold_modules(network)
-    graph = pack(channels_last(fold(trace(network, case.size))))
+    graph = prepare(network, case.size, torch.device("cpu"))
     tile = case.tile
     ways: dict[str, Callable[[], Tensor]] = {
         "whole image, folded": lambda: forward(folded, image),

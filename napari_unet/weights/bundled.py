@@ -38,6 +38,8 @@ def resolve(source: str | Path) -> Path:
         If there is no such model.
     """
     known = {**own(), **bundled()}
+    if not isinstance(source, str | os.PathLike):
+        raise ModelError(f"A model is named by text or a path, and {source!r} was given.")
     if str(source) in known:
         return known[str(source)]
     if str(source).startswith("bioimage.io:"):

@@ -83,6 +83,9 @@ class ModelSpec(Config):
         if len(self.classes) != self.network.out_channels:
             message = f"{len(self.classes)} class names for {self.network.out_channels} output channels"
             raise ValueError(message)
+        if len(set(self.classes)) < len(self.classes):
+            message = f"the class names {self.classes} are not all different"
+            raise ValueError(message)
         if self.meaning == "instances" and self.classes != INSTANCE_CLASSES:
             message = f"instances need the classes {INSTANCE_CLASSES}, not {self.classes}"
             raise ValueError(message)

@@ -17,7 +17,7 @@ necessary to blend, and the wide context that U-Nets need is computed where it i
 - `intervals`: the arithmetic of intervals.
 - `operations`, `sampling`, `resampling`: what layers are made of; each has `size`, `needs` and `run`.
 - `graph`, `tracing`, `rules`: from a network to a graph of operations.
-- `folding`, `packing`: the same graph, quicker.
+- `folding`, `packing`, `preparing`: the same graph, quicker.
 - `executor`: any window of the output. `streaming`: all of it in strips, nothing computed twice.
 - `reach`, `memory`: how far a network looks, and what it costs, from its graph.
 """

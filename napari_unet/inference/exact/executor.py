@@ -42,7 +42,7 @@ def compute(graph: Graph, read: Read, window: Window) -> Tensor:
             values[i] = read(wanted)
             continue
         inputs = [_input(graph, values, demand, i, source) for source in node.sources]
-        # What has been used for the last time goes before the result comes.
+        # From here on only `inputs` keep alive what is used for the last time.
         for source in dict.fromkeys(node.sources):
             waiting[source] -= 1
             if not waiting[source]:

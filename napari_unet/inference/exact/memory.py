@@ -13,12 +13,12 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from napari_unet.inference.exact.executor import compute
+from napari_unet.inference.exact.executor import Read, compute
 from napari_unet.inference.exact.folding import moved
 from napari_unet.inference.exact.graph import Graph
 from napari_unet.inference.exact.intervals import Window, size_of
 from napari_unet.inference.exact.packing import unpack
-from napari_unet.inference.exact.streaming import stream
+from napari_unet.inference.exact.streaming import Strip, longest_axis
 
 # After so many strips nothing new happens until the last one, which is smaller.
 ENOUGH = 4
@@ -29,9 +29,29 @@ def window_bytes(graph: Graph, window: Window, dtype: torch.dtype = torch.float3
     return _peak(graph, dtype, lambda blank, read: [compute(blank, read, window)])
 
 
-def strip_bytes(graph: Graph, rows: int, axis: int | None = None, dtype: torch.dtype = torch.float32) -> int:
-    """Return the largest amount of memory that features take while strips are computed."""
-    return _peak(graph, dtype, lambda blank, read: islice(stream(blank, read, rows=rows, axis=axis), ENOUGH))
+def strip_bytes(
+    graph: Graph, rows: int, axis: int | None = None, column: Window | None = None, dtype: torch.dtype = torch.float32
+) -> int:
+    """Return the largest amount of memory that features take while strips are computed.
+
+    Parameters
+    ----------
+    graph : Graph
+    rows : int
+        Of a strip.
+    axis : int, optional
+        Along which strips follow one another; the longest one by default.
+    column : Window, optional
+        Of blocks; everything by default. One in the middle of the image needs most.
+    dtype : torch.dtype
+        Of the features.
+    """
+    along = longest_axis(graph) if axis is None else axis
+
+    def work(blank: Graph, read: Read) -> Iterable[Any]:
+        return islice(Strip(blank, read, along, rows).run(column or graph.everything), ENOUGH)
+
+    return _peak(graph, dtype, work)
 
 
 def weight_bytes(graph: Graph) -> int:
@@ -40,7 +60,7 @@ def weight_bytes(graph: Graph) -> int:
     return sum(x.numel() * x.element_size() for x in tensors if isinstance(x, Tensor))
 
 
-def _peak(graph: Graph, dtype: torch.dtype, work: Callable[[Graph, Callable[[Window], Tensor]], Iterable[Any]]) -> int:
+def _peak(graph: Graph, dtype: torch.dtype, work: Callable[[Graph, Read], Iterable[Any]]) -> int:
     """Do the work with tensors that have a shape but no memory, and add up what they would take."""
     blank = moved(graph, torch.device("meta"), dtype)
     lead = graph.nodes[0].lead

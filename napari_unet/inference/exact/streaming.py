@@ -114,7 +114,7 @@ class Strip:
             for targets in self._targets():
                 self._advance(targets)
             logits = self.kept[-1].take(wanted)
-            self._forget(len(self.kept) - 1, wanted[self.axis].stop)
+            self.kept[-1].forget(wanted[self.axis].stop)
             yield wanted, logits
 
     def _targets(self) -> Iterator[list[int]]:
@@ -155,7 +155,7 @@ class Strip:
             for source in dict.fromkeys(self.graph.nodes[i].sources):
                 waiting[source] -= 1
                 if not waiting[source]:
-                    self._forget(source, self._first_needed(source))
+                    self.kept[source].forget(self._first_needed(source))
 
     def _first_needed(self, index: int) -> int:
         """Return the first row of a node that will be needed again."""
@@ -167,9 +167,6 @@ class Strip:
                 needed = node.operation.needs(self.axis, rest)
                 first = min(first, needed.within(self.graph.nodes[index].size[self.axis]).start)
         return first
-
-    def _forget(self, index: int, before: int) -> None:
-        self.kept[index].forget(before)
 
     def _compute(self, index: int, rows: Interval, new: Sequence[Interval]) -> None:
         """Compute the new rows of a node, in one piece with older ones where a kernel will see both."""

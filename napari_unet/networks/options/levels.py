@@ -84,7 +84,9 @@ def u_outline(
     convs: tuple[Sequence[int], Sequence[int]],
     legend: Mapping[str, str],
     *,
+    decoder: Sequence[int] | None = None,
     gated: bool = False,
+    skips: bool = True,
 ) -> Outline:
     """Return the outline of a network in the shape of a U, with gates on its skips if wanted.
 
@@ -97,9 +99,12 @@ def u_outline(
     convs : tuple of two sequences of int
         Convolutions of each level of the encoder and of the decoder, from the top.
     legend : mapping
-    gated : bool
+    decoder : sequence of int, optional
+        Widths of the decoder's levels, from the top, where they are others.
+    gated, skips : bool
+        Whether there are gates on the skips, and whether there are skips.
     """
-    depth = len(widths) - 1
+    depth, decoder = len(widths) - 1, decoder or widths
     stages = [Stage("input", "input", 0, 0, channels[0], 0)]
     links, before = [], "input"
     for level, width in enumerate(widths):
@@ -112,8 +117,10 @@ def u_outline(
         if gated:
             stages.append(Stage(gate, "gate", 1 + depth, level, widths[level], 1))
             links += [Link(skip, gate, "skip"), Link(before, gate, "gate")]
-        stages.append(Stage(name, "decoder", 1 + 2 * depth - level, level, widths[level], convs[1][level]))
-        links += [Link(before, name, "up"), Link(gate if gated else skip, name, "skip")]
+        stages.append(Stage(name, "decoder", 1 + 2 * depth - level, level, decoder[level], convs[1][level]))
+        links.append(Link(before, name, "up"))
+        if skips:
+            links.append(Link(gate if gated else skip, name, "skip"))
         before = name
     stages.append(Stage("logits", "head", 2 * depth + 2, 0, channels[1], 1))
     links.append(Link(before, "logits", "next"))

@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from napari_unet.networks.options.base import check_order
+from napari_unet.networks.options.levels import u_outline
 from napari_unet.networks.options.sides import SidedOptions, Widths
-from napari_unet.networks.outline import Link, Outline, Stage, StageKind
+from napari_unet.networks.outline import Outline
 
 
 class UNetOptions(SidedOptions):
@@ -213,24 +214,11 @@ class UNetOptions(SidedOptions):
 
     def outline(self, in_channels: int, out_channels: int) -> Outline:
         """Return what the picture of the network shows."""
-        stages = [Stage("input", "input", 0, 0, in_channels, 0)]
-        links, before = [], "input"
-        for level, widths in enumerate(self.encoder_widths):
-            kind: StageKind = "bottom" if level == self.depth else "encoder"
-            stages.append(Stage(f"encoder {level}", kind, level + 1, level, widths[-1], len(widths)))
-            links.append(Link(before, f"encoder {level}", "down" if level else "next"))
-            before = f"encoder {level}"
-        for level in range(self.depth - 1, -1, -1):
-            widths = self.decoder_widths[level]
-            column = 2 * self.depth + 1 - level
-            stages.append(Stage(f"decoder {level}", "decoder", column, level, widths[-1], len(widths)))
-            links.append(Link(before, f"decoder {level}", "up"))
-            if self.skip != "none":
-                links.append(Link(f"encoder {level}", f"decoder {level}", "skip"))
-            before = f"decoder {level}"
-        stages.append(Stage("logits", "head", 2 * self.depth + 2, 0, out_channels, 1))
-        links.append(Link(before, "logits", "next"))
-        return Outline(tuple(stages), tuple(links), self._legend())
+        widths = tuple(level[-1] for level in self.encoder_widths)
+        convs = tuple(map(len, self.encoder_widths)), tuple(map(len, self.decoder_widths))
+        decoder = tuple(level[-1] for level in self.decoder_widths)
+        channels, skips = (in_channels, out_channels), self.skip != "none"
+        return u_outline(channels, widths, convs, self._legend(), decoder=decoder, skips=skips)
 
     def _legend(self) -> dict[str, str]:
         down = {

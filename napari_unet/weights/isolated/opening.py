@@ -16,7 +16,7 @@ import numpy.typing as npt
 from napari_unet.errors import ModelError, UnansweredError
 from napari_unet.networks.options.isolated import IsolatedOptions
 from napari_unet.networks.spec import NetworkSpec
-from napari_unet.weights.changing import GENERAL, change_model, class_names
+from napari_unet.weights.changing import GENERAL, change_model, class_names, listed
 from napari_unet.weights.formats.identify import Kind, identify
 from napari_unet.weights.formats.limits import check_file, check_members, reason, verify_checksums
 from napari_unet.weights.isolated.client import Program, ProgramKind
@@ -115,7 +115,7 @@ def _check_answers(file: ProgramFile, answers: Mapping[str, Any]) -> None:
     if unknown:
         raise ModelError(
             f'{", ".join(unknown)}: "{file.name}" is a program, which leaves nothing of that kind open. '
-            f"Possible: trust, {', '.join(GENERAL)}."
+            f"Possible: trust (True), {listed(GENERAL)}."
         )
     if file.kind == "torchscript" and answers.get("trust") is not True:
         raise UnansweredError(f'"{file.name}" is not run. {TRUST.sentence} Pass trust=True to run it.', (TRUST,))

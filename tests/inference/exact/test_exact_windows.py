@@ -8,6 +8,7 @@ from napari_unet.inference.exact.executor import compute
 from napari_unet.inference.exact.folding import channels_last, fold
 from napari_unet.inference.exact.memory import strip_bytes, weight_bytes
 from napari_unet.inference.exact.packing import PackedConvolution, pack
+from napari_unet.inference.exact.preparing import prepare
 from napari_unet.inference.exact.streaming import stream
 from napari_unet.inference.exact.tracing import NotLocalError, trace
 from napari_unet.networks.registry import variants
@@ -69,7 +70,7 @@ def test_single_precision_changes_no_clear_label(variant, options):
     image = make_image(network, dtype=torch.float32)
     with torch.inference_mode():
         whole = network.on_grid(image)
-    graph = channels_last(fold(trace(network, image.shape[2:])))
+    graph = prepare(network, image.shape[2:], torch.device("cpu"))
     bound = BOUND * float(whole.max() - whole.min())
     filled = torch.full_like(whole, torch.nan)
     for window, logits in stream(graph, Reader(image), rows=16):

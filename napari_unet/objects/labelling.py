@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
-from scipy.special import softmax
 
 from napari_unet.events import Event, Progress
+from napari_unet.objects.blocks import Grid, Part
+from napari_unet.objects.blockwise import HALO_PX, SIDE_PX, Large, label_in_blocks, steps
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.linking import join_slices
+from napari_unet.objects.pixels import Decodable, Floats, classify, foreground_and_seeds
 
 Labels = npt.NDArray[np.uint32]
-Floats = npt.NDArray[np.float32]
 
 
-class Decodable(Protocol):
-    """What must be known of a model to read its probabilities."""
-
-    @property
-    def meaning(self) -> Literal["instances", "semantic"]: ...  # noqa: D102
-    @property
-    def activation(self) -> Literal["none", "sigmoid", "softmax"]: ...  # noqa: D102
-    @property
-    def dims(self) -> Literal[2, 3]: ...  # noqa: D102
+# Planes and volumes of more pixels are labelled block by block.
+LARGE_PX = {2: 2**22, 3: 2**24}
 
 
 def label_events(
@@ -83,11 +77,7 @@ def decode(block: Floats, spec: Decodable, options: ObjectOptions) -> tuple[Labe
     if spec.meaning == "instances":
         labels = find_instances(block, options)
         return labels, int(labels.max(initial=0))
-    if spec.activation == "none" and len(block) > 1:
-        # Raw outputs have no scale that a threshold could be on; which one is largest says enough.
-        block = softmax(block, axis=0)
-    background = spec.activation != "sigmoid" and len(block) > 1
-    labels = find_classes(block, options, background=background)
+    labels = _clean_classes(classify(block, spec, options), options)
     return labels, int(ndi.label(labels > 0)[1])
 
 
@@ -112,8 +102,8 @@ def find_instances(block: Floats, options: ObjectOptions) -> Labels:
     from skimage.segmentation import watershed
 
     interior = block[1]
-    foreground = (1 - block[0]) > options.threshold
-    seeds, count = ndi.label((interior > options.seed_threshold) & foreground)
+    foreground, seed = foreground_and_seeds(block, options)
+    seeds, count = ndi.label(seed)
     labels: npt.NDArray[Any] = watershed(-interior, seeds, mask=foreground)
     orphans, more = ndi.label(foreground & (labels == 0))
     if more:
@@ -121,28 +111,10 @@ def find_instances(block: Floats, options: ObjectOptions) -> Labels:
     return tidy(labels, options)
 
 
-def find_classes(block: Floats, options: ObjectOptions, *, background: bool) -> Labels:
-    """Find semantic classes.
-
-    Parameters
-    ----------
-    block : (K, [Z,] Y, X) float32
-        Probabilities.
-    options : ObjectOptions
-        `threshold` decides about foreground: of the only class, or of not being background.
-    background : bool
-        Whether the first channel is the background (softmax) or not (sigmoid).
-
-    Returns
-    -------
-    ([Z,] Y, X) uint32
-        0, or the index of the class from 1.
-    """
-    classes = block[1:] if background else block
-    foreground = (1 - block[0]) if background else classes.max(axis=0)
-    labels = np.where(foreground > options.threshold, classes.argmax(axis=0) + 1, 0)
+def _clean_classes(labels: npt.NDArray[Any], options: ObjectOptions) -> Labels:
+    """Drop small connected pieces of each class, and fill holes."""
     cleaned = np.zeros(labels.shape, np.uint32)
-    for value in range(1, len(classes) + 1):
+    for value in range(1, int(labels.max(initial=0)) + 1):
         cleaned[drop_small(ndi.label(labels == value)[0], options.min_size_px) > 0] = value
     # Holes of all classes together: a nucleus inside of cytoplasm is no hole.
     return fill_holes(cleaned) if options.fill_holes else cleaned

@@ -118,3 +118,15 @@ def test_packed_weights_change_nothing():
         assert torch.allclose(logits, at(plain, window), atol=BOUND * float(plain.max() - plain.min()))
     assert weight_bytes(packed) == weight_bytes(graph)
     assert strip_bytes(packed, 16) == strip_bytes(graph, 16)
+
+
+@pytest.mark.parametrize("name", ["unet", "corners kept, padded", "attention-unet", "unet-strided"])
+def test_half_precision_changes_little(name):
+    network = make_network(*CASES[name], torch.float32)
+    image = make_image(network, dtype=torch.float32)
+    with torch.inference_mode():
+        whole = network.on_grid(image)
+    graph = prepare(network, image.shape[2:], torch.device("cpu"), torch.bfloat16)
+    for window, logits in stream(graph, Reader(image.bfloat16()), rows=16):
+        assert logits.dtype == torch.bfloat16
+        assert (logits.float() - at(whole, window)).abs().mean() < 0.1 * whole.std()

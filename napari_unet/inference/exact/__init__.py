@@ -19,5 +19,5 @@ necessary to blend, and the wide context that U-Nets need is computed where it i
 - `graph`, `tracing`, `rules`: from a network to a graph of operations.
 - `folding`, `packing`, `preparing`: the same graph, quicker.
 - `executor`: any window of the output. `streaming`: all of it in strips, nothing computed twice.
-- `reach`, `memory`: how far a network looks, and what it costs, from its graph.
+- `reach`, `memory`, `planning`: how far a network looks, what it costs, and so how large strips may be.
 """

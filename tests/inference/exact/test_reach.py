@@ -7,6 +7,7 @@ from exact_cases import CASES, make_network
 from napari_unet.inference.exact.folding import fold
 from napari_unet.inference.exact.intervals import Interval, whole
 from napari_unet.inference.exact.memory import strip_bytes, weight_bytes, window_bytes
+from napari_unet.inference.exact.planning import plan_strips
 from napari_unet.inference.exact.reach import reach
 from napari_unet.inference.exact.tracing import trace
 from napari_unet.networks.field import receptive_field
@@ -50,3 +51,14 @@ def test_memory_of_strips_does_not_grow_with_their_number():
 def test_memory_of_weights():
     network = make_network("unet-plain", {"width": 4, "depth": 2}, torch.float32)
     assert weight_bytes(trace(network, (32, 32))) == 4 * sum(x.numel() for x in network.parameters())
+
+
+def test_strips_are_planned_within_a_budget():
+    network = make_network("unet", {"width": 4, "depth": 2}, torch.float32)
+    graph = fold(trace(network, (4096, 2048)))
+    plans = [plan_strips(graph, budget) for budget in (10**9, 3 * 10**6, 1)]
+    assert plans[0].rows == 128
+    assert plans[0].columns == (4096, 2048)
+    assert all(plan.peak_bytes <= budget for plan, budget in zip(plans, (10**9, 3 * 10**6), strict=False))
+    assert plans[1].columns[1] < 2048
+    assert plans[2].peak_bytes < plans[1].peak_bytes

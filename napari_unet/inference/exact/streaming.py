@@ -234,9 +234,15 @@ def longest_axis(graph: Graph) -> int:
 
 
 def stream(
-    graph: Graph, read: Read, *, rows: int = 64, axis: int | None = None, columns: Sequence[int] | None = None
+    graph: Graph,
+    read: Read,
+    *,
+    rows: int = 64,
+    axis: int | None = None,
+    columns: Sequence[int] | None = None,
+    window: Window | None = None,
 ) -> Iterator[tuple[Window, Tensor]]:
-    """Compute all logits in strips, as one forward pass over the whole image would.
+    """Compute logits in strips, as one forward pass over the whole image would.
 
     Parameters
     ----------
@@ -252,15 +258,19 @@ def stream(
     columns : sequence of int, optional
         Largest block along each axis; that of the strips does not count. Where a strip as wide as the image
         needs too much memory; between columns, a part is computed twice.
+    window : Window, optional
+        Of the logits; all of them by default.
 
     Yields
     ------
     window, logits : Window, (N, out_channels, *size of the window)
-        The windows partition the logits.
+        The windows partition that which is wanted.
     """
-    along = longest_axis(graph) if axis is None else axis
-    sizes = [n if i == along or columns is None else columns[i] for i, n in enumerate(graph.size)]
-    blocks = ([Interval(a, min(n, a + s)) for a in range(0, n, s)] for n, s in zip(graph.size, sizes, strict=True))
+    along, wanted = longest_axis(graph) if axis is None else axis, window or graph.everything
+    blocks = []
+    for i, (start, stop) in enumerate(wanted):
+        side = stop - start if i == along or columns is None else columns[i]
+        blocks.append([Interval(first, min(stop, first + side)) for first in range(start, stop, side)])
     for column in product(*blocks):
         with torch.inference_mode():
             strips = Strip(graph, read, along, rows).run(column)

@@ -53,6 +53,9 @@ def test_windows_and_strips_equal_the_whole_image(variant, options):
         found = compute(graph, reader, window)
         assert (found - at(whole, window)).abs().max() < tolerance
         assert reader.windows == [graph.demand(window)[0]]
+    for window in some_windows(graph.size, seed=variant, count=2):
+        found = [logits for _, logits in stream(graph, Reader(image), rows=7, axis=1, window=window)]
+        assert (torch.cat(found, dim=3) - at(whole, window)).abs().max() < tolerance
     for axis in range(network.dims):
         seen = torch.zeros(image.shape[2:], dtype=torch.int)
         reader, filled = Reader(image), torch.full_like(whole, torch.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -11,39 +12,42 @@ from scipy import ndimage as ndi
 
 from napari_unet.events import Event, Progress
 from napari_unet.objects.blocks import Grid, Part
-from napari_unet.objects.blockwise import HALO_PX, SIDE_PX, Large, label_in_blocks, steps
+from napari_unet.objects.blockwise import SIDE_PX, Large, cut, label_in_blocks, steps
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.linking import join_slices
+from napari_unet.objects.linking import join_large_slices, join_slices
 from napari_unet.objects.pixels import Decodable, Floats, classify, foreground_and_seeds
 
 Labels = npt.NDArray[np.uint32]
-
 
 # Planes and volumes of more pixels are labelled block by block.
 LARGE_PX = {2: 2**22, 3: 2**24}
 
 
 def label_events(
-    probabilities: npt.NDArray[np.float32],
+    probabilities: Any,  # noqa: ANN401
     spec: Decodable,
     options: ObjectOptions,
-    out: Labels | None = None,
-) -> Generator[Event, None, tuple[Labels, int]]:
+    out: Any | None = None,  # noqa: ANN401
+) -> Generator[Event, None, tuple[Any, int]]:
     """Turn probabilities into labels.
 
     A 2D model is read slice by slice, and its objects are then joined across Z (`options.join_z`);
     a 3D model is read volume by volume. Instance ids are unique over all time points.
 
+    Large planes and volumes are labelled block by block: nothing of their size is held in memory,
+    and the result is that of the whole image. Only where the probabilities of neighbouring pixels
+    are exactly equal, which of two touching objects gets them is left open.
+
     Parameters
     ----------
     probabilities : (K, T, Z, Y, X) float32
-        May be memory-mapped.
+        numpy, memory-mapped or Zarr array.
     spec : ModelSpec
         What the K classes mean.
     options : ObjectOptions
         Thresholds, smallest size and so on.
     out : (T, Z, Y, X) uint32, optional
-        Is written.
+        Is written; numpy, memory-mapped or Zarr array.
 
     Returns
     -------
@@ -52,24 +56,53 @@ def label_events(
     count : int
         Objects found; of a semantic model, connected pieces.
     """
-    _, times, depth, height, width = probabilities.shape
-    labels = np.empty((times, depth, height, width), np.uint32) if out is None else out
-    slabs = [slice(z, z + 1) for z in range(depth)] if spec.dims == 2 else [slice(0, depth)]
-    instances = spec.meaning == "instances"
-    count = 0
+    times, depth = probabilities.shape[1:3]
+    flat, instances = spec.dims == 2, spec.meaning == "instances"
+    labels = np.empty(probabilities.shape[1:], np.uint32) if out is None else out
+    shape = tuple(probabilities.shape[3 if flat else 2 :])
+    grid = Grid(shape, SIDE_PX[spec.dims])
+    large = math.prod(shape) > LARGE_PX[spec.dims]
+    places = [[(t, z) for z in range(depth)] if flat else [(t,)] for t in range(times)]
+    total = sum(map(len, places)) * (steps(grid, spec) if large else 1)
+    count = done = 0
     for t in range(times):
         first_id = count
-        for k, z in enumerate(slabs):
-            block = np.asarray(probabilities[:, t, z])
-            found, pieces = decode(block[:, 0] if spec.dims == 2 else block, spec, options)
-            if instances:
-                found[found > 0] += np.uint32(count)
-            labels[t, z] = found[None] if spec.dims == 2 else found
-            count += pieces
-            yield Progress("Finding objects", t * len(slabs) + k + 1, times * len(slabs))
-        if instances and spec.dims == 2 and depth > 1 and options.join_z:
-            count = first_id + join_slices(labels[t], options.join_overlap, first_id=first_id)
+        for place in places[t]:
+            image = cut(Part(probabilities, place), Part(labels, place), shape)
+            work = (label_in_blocks if large else _label_whole)(image, spec, options, count)
+            count += yield from _counted(work, "Finding objects", done, total)
+            done += total // (times * len(places[t]))
+        if instances and flat and depth > 1 and options.join_z:
+            if large or not isinstance(labels, np.ndarray):
+                joining = join_large_slices(Part(labels, (t,)), depth, grid, options.join_overlap, (first_id, count))
+                joined = yield from _counted(joining, "Joining slices", 0, (2 * depth - 1) * len(grid))
+            else:
+                joined = join_slices(labels[t], options.join_overlap, first_id=first_id)
+            count = first_id + joined
     return labels, count
+
+
+def _counted(work: Generator[None, None, int], stage: str, done: int, total: int) -> Generator[Event, None, int]:
+    """Tell that one more of `total` units is done whenever `work` yields."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: int = end.value
+            return result
+        done += 1
+        yield Progress(stage, done, total)
+
+
+def _label_whole(image: Large, spec: Decodable, options: ObjectOptions, first_id: int) -> Generator[None, None, int]:
+    """Write the labels of one plane or volume as a whole."""
+    everything = tuple(slice(0, size) for size in image.grid.shape)
+    found, pieces = decode(image.probabilities.read_classes(everything), spec, options)
+    if spec.meaning == "instances":
+        found[found > 0] += np.uint32(first_id)
+    image.labels.write(everything, found)
+    yield
+    return pieces
 
 
 def decode(block: Floats, spec: Decodable, options: ObjectOptions) -> tuple[Labels, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from napari_unet.objects.blocks import Grid, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,8 @@ def join_slices(stack: npt.NDArray[np.uint32], min_overlap: float, first_id: int
     if highest <= first_id:
         return 0
     compared = [find_overlaps(a, b) for a, b in pairwise(stack)]
-    links = np.array(
-        [pair for found in compared for pair in match(found, found.covered >= min_overlap)], dtype=np.int64
-    )
-    rows, columns = links.reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(highest + 1, highest + 1))
-    _, component = connected_components(graph, directed=False)
+    links = [pair for found in compared for pair in match(found, found.covered >= min_overlap)]
+    component = _components(links, highest + 1)
     used = np.unique(stack)
     used = used[used > 0]
     _, numbers = np.unique(component[used], return_inverse=True)
@@ -123,3 +122,68 @@ def join_slices(stack: npt.NDArray[np.uint32], min_overlap: float, first_id: int
     for plane in stack:
         plane[...] = table[plane]
     return int(numbers.max()) + 1
+
+
+def _components(links: list[tuple[int, int]], size: int) -> npt.NDArray[Any]:
+    """Find the connected components of a graph of `size` nodes."""
+    rows, columns = np.array(links, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, size))
+    component: npt.NDArray[Any] = connected_components(graph, directed=False)[1]
+    return component
+
+
+def join_large_slices(
+    stack: Part, depth: int, grid: Grid, min_overlap: float, ids: tuple[int, int]
+) -> Generator[None, None, int]:
+    """Do as `join_slices` does, block by block, yielding after each.
+
+    Parameters
+    ----------
+    stack : Part
+        (Z, Y, X) uint32, read and written in boxes.
+    depth : int
+        Number of slices.
+    grid : Grid
+        Blocks of a slice.
+    min_overlap : float
+        Share of the smaller object, from 0 to 1.
+    ids : (first, last)
+        The ids in the stack are those above `first`, up to `last`, without gaps; and so they are afterwards.
+
+    Returns
+    -------
+    int
+        Number of objects after joining.
+    """
+    first, last = ids
+    links: list[tuple[int, int]] = []
+    for z in range(depth - 1):
+        found = yield from _overlaps_in_blocks(stack, z, grid)
+        links += match(found, found.covered >= min_overlap)
+    component = _components([(i - first, j - first) for i, j in links], last - first + 1)[1:]
+    _, numbers = np.unique(component, return_inverse=True)
+    table = np.concatenate([[0], numbers + first + 1]).astype(np.uint32)
+    for z in range(depth):
+        for _, box in grid:
+            plane = stack.read((slice(z, z + 1), *box))
+            stack.write((slice(z, z + 1), *box), table[np.maximum(plane, first) - first])
+            yield
+    return int(numbers.max(initial=-1)) + 1
+
+
+def _overlaps_in_blocks(stack: Part, z: int, grid: Grid) -> Generator[None, None, Overlaps]:
+    """Compare a slice with the next one."""
+    counted = []
+    for _, box in grid:
+        a, b = (stack.read((slice(k, k + 1), *box)) for k in (z, z + 1))
+        pairs = a.ravel().astype(np.uint64) << np.uint64(32) | b.ravel().astype(np.uint64)
+        counted.append(np.unique(pairs, return_counts=True))
+        yield
+    pairs, where = np.unique(np.concatenate([pairs for pairs, _ in counted]), return_inverse=True)
+    pixels = np.bincount(where, np.concatenate([count for _, count in counted]))
+    ids_a, row = np.unique(pairs >> np.uint64(32), return_inverse=True)
+    ids_b, column = np.unique(pairs & np.uint64(2**32 - 1), return_inverse=True)
+    of_a, of_b = np.bincount(row, pixels)[row], np.bincount(column, pixels)[column]
+    both = (ids_a[row] > 0) & (ids_b[column] > 0)
+    a, b, shared, of_a, of_b = (values[both] for values in (ids_a[row], ids_b[column], pixels, of_a, of_b))
+    return Overlaps(a, b, shared / (of_a + of_b - shared), shared / np.minimum(of_a, of_b))

@@ -70,19 +70,18 @@ class Canvas:
     pending: dict[tuple[int, int], _Pending] = field(default_factory=dict)
 
     def write(self, t: int, tile: Tile, values: Floats) -> None:
-        """Put the output (K, Z, Y, X) of a tile of time point `t` in its place."""
-        kept = values[(slice(None), *tile.crop)]
+        """Put what is written of a tile of time point `t`, (K, Z, Y, X), in its place."""
         if self.old == self.new:
             where = (_shift(w, start.start) for w, start in zip(tile.write, self.window[1:], strict=True))
-            self.out[(slice(None), t - self.window[0].start, *where)] = kept
+            self.out[(slice(None), t - self.window[0].start, *where)] = values
             return
         key = (t, tile.write[0].start)
         if key not in self.pending:
             sides = (part.stop - part.start for part in self.scaled_window[1:])
-            self.pending[key] = _Pending(np.empty((*kept.shape[:2], *sides), np.float32), self.tiles_per_plane)
+            self.pending[key] = _Pending(np.empty((*values.shape[:2], *sides), np.float32), self.tiles_per_plane)
         plane = self.pending[key]
         y, x = (_shift(w, part.start) for w, part in zip(tile.write[1:], self.scaled_window[1:], strict=True))
-        plane.buffer[:, :, y, x] = kept
+        plane.buffer[:, :, y, x] = values
         plane.missing -= 1
         if not plane.missing:
             self._finish(t, tile.write[0], self.pending.pop(key).buffer)

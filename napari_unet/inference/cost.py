@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_unet.inference.config import Cost
 from napari_unet.inference.devices import choose_device
-from napari_unet.inference.pipeline import TILE_PX
+from napari_unet.inference.engines import TILE_PX
 from napari_unet.inference.tiles import plan_tiles
 from napari_unet.networks.base import Network
 from napari_unet.networks.field import receptive_field

@@ -6,7 +6,7 @@ each batch of tiles read, normalize, network, probabilities, write.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,24 +18,19 @@ from napari_unet.errors import ImageError
 from napari_unet.events import Event, TileDone, finish_warning
 from napari_unet.imaging.image import Image, check_channels, from_canonical, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
-from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
+from napari_unet.imaging.statistics import Readable, check_input, statistics_events
 from napari_unet.inference.canvas import Canvas, Reordered
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.devices import choose_device, describe_device
+from napari_unet.inference.engines import choose_engine
 from napari_unet.inference.running import Runner
-from napari_unet.inference.tiles import Tile, plan_tiles
-from napari_unet.networks.field import ReceptiveField, receptive_field
+from napari_unet.inference.tiles import Region, Tile
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import ModelSpec
 
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
 
-# Write side of a tile: small enough to be cancelled within a second or two on a laptop, large
-# enough for the halo not to dominate.
-TILE_PX = {2: {"cpu": 512, "mps": 1024, "cuda": 2048}, 3: {"cpu": 64, "mps": 96, "cuda": 160}}
-# Tiles are batched on GPUs only, up to so many pixels read at once: on a CPU it gains nothing.
 MAX_FACTOR = 16.0
-BATCH_PX = {"cpu": 0, "mps": 2**20, "cuda": 2**23}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +90,19 @@ def predict_events(
     if out is None:
         out = np.empty((len(model.spec.classes), *(part.stop - part.start for part in window)), np.float32)
     runner = Runner(model, choose_device(config.device), config.precision)
-    field = receptive_field(model.network)
-    tile_px = config.tile or TILE_PX[model.spec.dims][runner.device.type]
-    tiles, canvas = _prepare(image, source, model.spec.dims, window, (tile_px, field, out))
-    work = [(t, tile) for t in times for tile in tiles]
-    done = 0
-    for batch in _batches(work, config.batch, BATCH_PX[runner.device.type]):
-        blocks = [_input(source, statistics, t, tile, channels) for t, tile in batch]
-        for (t, tile), values in zip(batch, runner.run(blocks), strict=True):
-            canvas.write(t, tile, values)
-            done += 1
-            yield TileDone(done, len(work), canvas.region(t, tile))
-    return Prediction(out, describe_device(runner.device), tile_px, field.halo, field.local)
+    scaled = _scaled_window(image, source, window)
+    engine = choose_engine(runner, [source.sizes[axis] for axis in "ZYX"], scaled, config)
+    canvas = _canvas(image, source, window, (scaled, engine.tiles, out))
+
+    def read(t: int, region: Region) -> npt.NDArray[np.float32]:
+        z, y, x = region
+        return statistics.normalize(source.read(t, z, y, x, channels), t)
+
+    total = len(times) * len(engine.tiles)
+    for done, (t, tile, values) in enumerate(engine.run(times, read), start=1):
+        canvas.write(t, tile, values)
+        yield TileDone(done, total, canvas.region(t, tile))
+    return Prediction(out, describe_device(runner.device), engine.tile_px, engine.halo, engine.exact)
 
 
 def scale_factor(spec: ModelSpec, pixel_size: PixelSize, diameter_px: float | None) -> float:
@@ -148,24 +144,18 @@ def _check_window(image: Image, region: Window | None) -> tuple[slice, ...]:
     return tuple(slice(start, stop) for start, stop in region)
 
 
-def _prepare(
-    image: Image, source: Readable, dims: int, window: tuple[slice, ...], how: tuple[int, ReceptiveField, Any]
-) -> tuple[list[Tile], Canvas]:
-    """Plan the tiles of a time point, and the canvas that takes them."""
-    tile_px, field, out = how
-    depth, *new = (source.sizes[axis] for axis in "ZYX")
-    old = [image.sizes[axis] for axis in "YX"]
-    planar = [_scaled_part(part, a, b) for part, a, b in zip(window[2:], old, new, strict=True)]
-    scaled_window = (window[1], *planar)
-    if dims == 3:
-        tiles = plan_tiles((depth, *new), tile_px, field.halo, field.stride, scaled_window)
-        per_plane = len(tiles) // len({tile.write[0].start for tile in tiles})
-    else:
-        flat = plan_tiles(new, tile_px, field.halo, field.stride, planar)
-        tiles = [_in_plane(tile, z) for z in range(window[1].start, window[1].stop) for tile in flat]
-        per_plane = len(flat)
-    canvas = Canvas(out, window, scaled_window, (old[0], old[1]), (new[0], new[1]), per_plane)
-    return tiles, canvas
+def _scaled_window(image: Image, source: Readable, window: Region) -> Region:
+    """Window along Z, Y, X of the network's grid that covers a window of the image."""
+    planar = (_scaled_part(window["TZYX".index(a)], image.sizes[a], source.sizes[a]) for a in "YX")
+    return (window[1], *planar)
+
+
+def _canvas(image: Image, source: Readable, window: Region, what: tuple[Region, Sequence[Tile], Any]) -> Canvas:
+    """Make what takes the tiles."""
+    scaled, tiles, out = what
+    per_plane = len(tiles) // len({tile.write[0].start for tile in tiles})
+    old, new = ((grid.sizes["Y"], grid.sizes["X"]) for grid in (image, source))
+    return Canvas(out, window, scaled, old, new, per_plane)
 
 
 def _scaled_part(part: slice, old: int, new: int) -> slice:
@@ -173,35 +163,6 @@ def _scaled_part(part: slice, old: int, new: int) -> slice:
     if old == new:
         return part
     return slice(max(0, part.start * new // old - 2), min(new, -(-part.stop * new // old) + 2))
-
-
-def _in_plane(tile: Tile, z: int) -> Tile:
-    at = slice(z, z + 1)
-    return Tile((at, *tile.read), (slice(0, 1), *tile.crop), (at, *tile.write))
-
-
-def _input(
-    source: Readable, statistics: Statistics, t: int, tile: Tile, channels: Sequence[int]
-) -> npt.NDArray[np.float32]:
-    z, y, x = tile.read
-    return statistics.normalize(source.read(t, z, y, x, channels), t)
-
-
-def _batches(work: Sequence[tuple[int, Tile]], count: int | None, batch_px: int) -> Iterator[list[tuple[int, Tile]]]:
-    """Group neighbours whose reads have one shape."""
-    remaining = iter(work)
-    batch: list[tuple[int, Tile]] = []
-    shape: tuple[int, ...] = ()
-    for item in remaining:
-        sides = tuple(part.stop - part.start for part in item[1].read)
-        limit = count or max(1, batch_px // int(np.prod(sides)))
-        if batch and (sides != shape or len(batch) >= limit):
-            yield batch
-            batch = []
-        batch.append(item)
-        shape = sides
-    if batch:
-        yield batch
 
 
 def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these names

@@ -47,7 +47,8 @@ class Runner:
     ) -> None:
         self.model, self.device = model, device
         self.half = precision == "float16" or (precision == "auto" and device.type == "cuda")
-        self.planar = model.spec.dims == 2
+        self.dims = model.spec.dims
+        self.planar = self.dims == 2
         self.network = model.network.to(device).eval()
         if self.planar:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,15 +66,19 @@ class Runner:
             image = image[:, :, 0].contiguous(memory_format=torch.channels_last)
         try:
             with torch.inference_mode(), self._precision():
-                probabilities = probabilities_of(self.network.on_grid(image), self.model.activation)
+                values = self.probabilities(self.network.on_grid(image))
         except torch.OutOfMemoryError as error:
             sides = " × ".join(str(n) for n in blocks[0].shape[1:])
             raise DeviceError(
                 f"The memory of {self.device} is too small for {len(blocks)} tiles of {sides} pixels. "
                 "Choose a smaller tile, or the CPU."
             ) from error
-        values = probabilities.cpu().numpy()
         return values[:, :, None] if self.planar else values
+
+    def probabilities(self, logits: Tensor) -> npt.NDArray[Any]:
+        """From logits (N, K, ...) to probabilities of the same shape, float32."""
+        with torch.inference_mode():
+            return probabilities_of(logits, self.model.activation).cpu().numpy()
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.float16) if self.half else nullcontext()

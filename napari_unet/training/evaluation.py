@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from napari_unet.events import Event, Progress
-from napari_unet.inference.pipeline import TILE_PX
+from napari_unet.inference.engines import TILE_PX
 from napari_unet.inference.running import Runner
 from napari_unet.inference.tiles import plan_tiles
 from napari_unet.networks.field import receptive_field

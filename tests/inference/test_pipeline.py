@@ -241,3 +241,44 @@ def test_raw_values_are_not_taken_for_probabilities(small):
 def test_an_absurd_diameter_is_refused(small):
     with pytest.raises(ImageError, match="rescaled by"):
         nu.predict(small.with_spec(diameter_px=20.0), np.eye(16), diameter=1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "options", "exact"),
+    [
+        ("unet++", {"width": 4, "depth": 3}, True),
+        ("unet-bilinear", {"width": 4, "depth": 3}, True),
+        ("unet-valid", {"width": 4, "depth": 2}, True),
+        ("attention-unet", {"width": 4, "depth": 2}, True),
+        ("unet", {"width": 4, "depth": 2, "norm": "instance"}, False),
+    ],
+)
+def test_whole_images_are_exact_for_every_local_network(variant, options, exact):
+    """Also with aligned corners, whose sampling depends on the size of the whole image."""
+    model = lively(nu.new_model(variant, **options)).with_spec(activation="none")
+    image = np.random.default_rng(0).normal(size=(301, 270)).astype(np.float32)
+    low, high = np.percentile(image, [1, 99.8])
+    x = torch.from_numpy(((image - low) / (high - low)).astype(np.float32))[None, None]
+    with torch.inference_mode():
+        expected = model.network.eval().on_grid(x)[0].numpy()
+    found = finish(predict_events(model, open_image(image)))
+    assert found.exact == exact
+    if exact:
+        assert np.abs(found.probabilities[:, 0, 0] - expected).max() < 1e-4 * expected.std()
+
+
+def test_nothing_is_read_twice_of_a_whole_image(small):
+    read = []
+
+    class Counting(np.ndarray):
+        def __getitem__(self, key):
+            read.append(key)
+            return super().__getitem__(key)
+
+    image = np.random.default_rng(0).normal(size=(700, 64)).view(Counting)
+    finish(predict_events(small, open_image(image)))
+    rows = [key[-2] for key in read if isinstance(key, tuple)]
+    strips = [row for row in rows if row != slice(0, 700)]  # statistics read the whole image
+    assert len(strips) > 3
+    starts = sorted((part.start, part.stop) for part in strips)
+    assert all(before[1] <= after[0] for before, after in zip(starts, starts[1:], strict=False))

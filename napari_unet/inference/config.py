@@ -53,6 +53,7 @@ class Cost(Config):
     seconds : float
         For the whole image, from one forward pass on this device.
     tiles : int
+        Pieces, each of which is shown when it is done.
     device : str
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -16,7 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_unet.inference.config import Cost
 from napari_unet.inference.devices import choose_device
-from napari_unet.inference.engines import TILE_PX
+from napari_unet.inference.engines import STRIP_BYTES, TILE_PX, cut_into_strips
+from napari_unet.inference.exact.memory import weight_bytes
+from napari_unet.inference.exact.planning import plan_strips
+from napari_unet.inference.exact.tracing import UntraceableError, trace
 from napari_unet.inference.tiles import plan_tiles
 from napari_unet.networks.base import Network
 from napari_unet.networks.field import receptive_field
@@ -47,25 +51,61 @@ def estimate_cost(spec: NetworkSpec, size: Sequence[int], device: str = "auto", 
     """
     place = choose_device(device)
     network = build(spec).eval()
-    field = receptive_field(network)
     times, depth, *plane = size
     planar = network.dims == 2
     grid = plane if planar else [depth, *plane]
-    tiles = plan_tiles(grid, tile or TILE_PX[network.dims][place.type], field.halo, field.stride)
-    repeats = times * (depth if planar else 1)
-    sides = [tuple(part.stop - part.start for part in one.read) for one in tiles]
-    pixels = repeats * sum(map(prod, sides))
     with torch.device("meta"):
         shadow = build(spec).eval()
     probe = (PROBE_PX[network.dims],) * network.dims
+    work = _strips(network, grid) if place.type == "cpu" and tile is None else None
+    work = work or _tiles(network, shadow, grid, tile or TILE_PX[network.dims][place.type])
+    repeats = times * (depth if planar else 1)
+    pixels = repeats * work.pixels
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         operations=count_operations(shadow, probe) / prod(probe) * pixels,
-        memory_bytes=peak_bytes(shadow, max(sides, key=prod)),
+        memory_bytes=work.memory_bytes,
         seconds=forward_seconds(network.to(place), probe) / prod(probe) * pixels,
-        tiles=repeats * len(tiles),
+        tiles=repeats * work.pieces,
         device=str(place),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What has to be done for a plane or volume.
+
+    Attributes
+    ----------
+    pieces : int
+        Tiles or strips.
+    pixels : int
+        That are computed, the overlap of tiles included.
+    memory_bytes : int
+        At once, weights included.
+    """
+
+    pieces: int
+    pixels: int
+    memory_bytes: int
+
+
+def _strips(network: Network, grid: Sequence[int]) -> _Work | None:
+    """Work of strips; None where a network cannot be run so."""
+    try:
+        graph = trace(network, grid)
+    except UntraceableError:
+        return None
+    plan = plan_strips(graph, STRIP_BYTES)
+    return _Work(len(cut_into_strips(grid, plan)), prod(grid), weight_bytes(graph) + plan.peak_bytes)
+
+
+def _tiles(network: Network, shadow: Network, grid: Sequence[int], tile: int) -> _Work:
+    """Work of tiles with a halo."""
+    field = receptive_field(network)
+    tiles = plan_tiles(grid, tile, field.halo, field.stride)
+    sides = [tuple(part.stop - part.start for part in one.read) for one in tiles]
+    return _Work(len(tiles), sum(map(prod, sides)), peak_bytes(shadow, max(sides, key=prod)))
 
 
 def count_operations(network: Network, size: Sequence[int]) -> float:

@@ -257,11 +257,15 @@ def test_ctrl_c_cancels_at_the_next_event():
         finally:
             closed.append(step)
 
-    with pytest.raises(Cancelled):
-        run_shown(work(), "image")
-    assert closed == [3]
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    try:
+        with pytest.raises(Cancelled):
+            run_shown(work(), "image")
+        assert closed == [3]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_every_event_can_be_shown():

@@ -44,7 +44,7 @@ def test_what_it_costs_is_measured_again_for_another_model(controller, view, qtb
 
 def test_a_failed_measurement_says_nothing(controller, view):
     controller.state.cost = Cost(parameters=1, operations=1, memory_bytes=1, seconds=100, tiles=2, device="cpu")
-    assert "2 tiles" in view.cost.text()
+    assert "2 pieces" in view.cost.text()
     controller.state.cost = None
     controller.state.measuring = False
     assert not view.cost.isVisible()

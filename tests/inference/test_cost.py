@@ -31,25 +31,35 @@ def test_memory_grows_with_the_image_and_the_width():
     assert peak_bytes(wide, (256, 256)) > 3 * peak_bytes(small, (256, 256))
 
 
-def test_the_whole_image_is_counted_with_the_overlap_of_its_tiles():
+def test_in_strips_nothing_is_computed_twice():
     spec = network_spec("unet", 1, 2, {"width": 4, "depth": 2})
-    once = estimate_cost(spec, (1, 1, 256, 256))
-    assert once.tiles == 1
+    once = estimate_cost(spec, (1, 1, 512, 256))
     assert once.parameters == sum(p.numel() for p in build_network("unet", width=4, depth=2).parameters())
-    assert once.operations == pytest.approx(count_operations(on_meta(width=4, depth=2), (256, 256)))
+    assert once.operations == pytest.approx(count_operations(on_meta(width=4, depth=2), (512, 256)))
+    assert once.tiles == 4
     assert once.seconds > 0
-    stack = estimate_cost(spec, (2, 3, 256, 256))
-    assert stack.tiles == 6
+    stack = estimate_cost(spec, (2, 3, 512, 256))
+    assert stack.tiles == 6 * once.tiles
     assert stack.operations == pytest.approx(6 * once.operations)
-    tiled = estimate_cost(spec, (1, 1, 256, 256), tile=64)
-    assert tiled.tiles == 16
-    assert tiled.operations > 1.5 * once.operations
-    assert tiled.memory_bytes < once.memory_bytes
+    longer = estimate_cost(spec, (1, 1, 4096, 256))
+    assert longer.memory_bytes < 1.2 * once.memory_bytes
+
+
+def test_tiles_are_counted_with_their_overlap():
+    spec = network_spec("unet", 1, 2, {"width": 4, "depth": 2})
+    whole, tiled = (estimate_cost(spec, (1, 1, 256, 256), tile=side) for side in (256, 64))
+    assert (whole.tiles, tiled.tiles) == (1, 16)
+    assert tiled.operations > 1.5 * whole.operations
+    assert tiled.memory_bytes < whole.memory_bytes
+
+
+def test_a_network_that_sees_everything_is_counted_in_tiles():
+    cost = estimate_cost(network_spec("unet", 1, 2, {"width": 4, "depth": 2, "norm": "instance"}), (1, 1, 600, 200))
+    assert cost.tiles == 2
 
 
 def test_volumes_are_counted_as_volumes():
     cost = estimate_cost(network_spec("unet-3d", 1, 2, {"width": 2, "depth": 1}), (1, 16, 64, 64))
-    assert cost.tiles == 1
     assert cost.operations == pytest.approx(
         count_operations(on_meta("unet-3d", width=2, depth=1), (48, 48, 48)) / 48**3 * 16 * 64 * 64
     )

@@ -1,5 +1,7 @@
 """Prediction: exact tiles on the user's grid, and honest refusals."""
 
+import itertools
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -281,4 +283,4 @@ def test_nothing_is_read_twice_of_a_whole_image(small):
     strips = [row for row in rows if row != slice(0, 700)]  # statistics read the whole image
     assert len(strips) > 3
     starts = sorted((part.start, part.stop) for part in strips)
-    assert all(before[1] <= after[0] for before, after in zip(starts, starts[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(starts))

@@ -61,12 +61,12 @@ def cost_in_words(cost: Cost, where: str) -> str:
 
     >>> cost_in_words(Cost(parameters=7_762_531, operations=5.4e11, memory_bytes=387_000_000, seconds=4.75, tiles=4,
     ...     device="cpu"), "this image")
-    '7.8 million parameters. On this image: 5 s on cpu, 540 billion operations, 390 MB of memory, 4 tiles.'
+    '7.8 million parameters. On this image: 5 s on cpu, 540 billion operations, 390 MB of memory, 4 pieces.'
     """
     return (
         f"{_short(cost.parameters)} parameters. On {where}: {duration(cost.seconds)} on {cost.device}, "
         f"{_short(cost.operations)} operations, {_bytes(cost.memory_bytes)} of memory, "
-        f"{cost.tiles:,} tile{'s' if cost.tiles > 1 else ''}."
+        f"{cost.tiles:,} piece{'s' if cost.tiles > 1 else ''}."
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from napari_unet.inference.exact.streaming import stream
 from napari_unet.inference.exact.tracing import UntraceableError
 from napari_unet.inference.running import Runner
 from napari_unet.inference.tiles import Region, Tile, plan_tiles
+from napari_unet.networks.base import Network
 from napari_unet.networks.field import receptive_field
 from napari_unet.networks.registry import is_buildable
 
@@ -152,7 +154,7 @@ class ExactEngine:
             If the network cannot be traced.
         """
         grid = tuple(size[1:] if runner.planar else size)
-        graph = prepare(runner.network, grid, runner.device)
+        graph = _prepared(runner.network, grid, runner.device)
         wanted = window[1:] if runner.planar else window
         whole = all(part == slice(0, side) for part, side in zip(wanted, grid, strict=True))
         if tile_px is not None or not whole:
@@ -219,6 +221,20 @@ class ExactEngine:
     def _values(self, logits: Tensor) -> Floats:
         values: Floats = self.runner.probabilities(logits)[0]
         return values[:, None] if self.runner.planar else values
+
+
+# The graph made last of each network: a preview and the run that follows it share one.
+_GRAPHS: WeakKeyDictionary[Network, tuple[object, Graph]] = WeakKeyDictionary()
+
+
+def _prepared(network: Network, grid: Sequence[int], device: torch.device) -> Graph:
+    """Return the graph of a network for images of a size; made again if its weights have changed."""
+    tensors = (*network.parameters(), *network.buffers())
+    state = (tuple(grid), device, tuple((tensor.data_ptr(), tensor._version) for tensor in tensors))  # noqa: SLF001
+    found = _GRAPHS.get(network)
+    if found is None or found[0] != state:
+        found = _GRAPHS[network] = (state, prepare(network, grid, device))
+    return found[1]
 
 
 def cut_into_strips(size: Sequence[int], plan: StripPlan) -> list[Intervals]:

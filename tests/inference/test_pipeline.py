@@ -284,3 +284,17 @@ def test_nothing_is_read_twice_of_a_whole_image(small):
     assert len(strips) > 3
     starts = sorted((part.start, part.stop) for part in strips)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(starts))
+
+
+def test_changed_weights_change_the_prediction():
+    """The graph that is kept of a network must not outlive its weights."""
+    model = lively(nu.new_model("unet", width=4, depth=2))
+    image = np.random.default_rng(0).normal(size=(64, 64))
+    first = nu.predict(model, image)
+    assert np.array_equal(nu.predict(model, image), first)
+    with torch.no_grad():
+        next(model.network.parameters()).mul_(-2)
+    assert np.abs(nu.predict(model, image) - first).max() > 1e-3
+    other = lively(nu.new_model("unet", width=4, depth=2))
+    model.network.load_state_dict(other.network.state_dict())
+    assert np.allclose(nu.predict(model, image), nu.predict(other, image), atol=1e-6)

@@ -3,8 +3,10 @@
 Seeds are the same in every window, so nothing is stitched: a window says to which seed of the whole
 image each of its pixels belongs. What a window cannot see might reach it through its rim. It is
 given every advantage: all foreground on the rim floods the window from the start, as one unknown
-object. Pixels that a known seed still reaches first are therefore certain. The others are computed
-again in a larger window around them.
+object. Pixels that a known seed still reaches first are therefore certain: all floods rise together,
+and one that starts elsewhere or takes a detour only comes later. The others are computed again in a
+larger window around them. The largest window trusts that nothing comes from outside: only there
+can a result differ, for pixels that are farther from their seed than it reaches.
 """
 
 from __future__ import annotations

@@ -37,9 +37,10 @@ def label_events(
     Large planes and volumes are labelled block by block: nothing of their size is held in memory,
     and the result is that of the whole image. Two things may differ. Where neighbouring pixels have
     exactly equal probabilities (as in images of 8 bits), which of two touching objects gets them is
-    left open; and so are the numbers, if one of the two is just about too small. And where the way from
-    an object's seed to its pixels is longer than the largest window (about 1500 pixels in a plane, 180
-    in a volume) they may go to a neighbour, or become one object of their own.
+    left open; and so are the numbers, if one of the two is just about too small. And pixels
+    that lie so far from their object's seed that no window holds both may go to a neighbour, or become
+    one object of their own. (Windows grow where they must, to at least 128 pixels around a pixel of a
+    plane and 32 in a volume.)
 
     Parameters
     ----------

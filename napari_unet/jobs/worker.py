@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
@@ -177,8 +178,13 @@ def load() -> tuple[tuple[Device, ...], WorkFor]:
 
 
 def _warm_up() -> None:
-    """Make torch load its convolution kernels, some tens of milliseconds."""
+    """Make torch load its convolution kernels, some tens of milliseconds.
+
+    Its compiler takes a second, and tracing a network imports it without using it: that goes on beside the first job.
+    """
     import torch
+
+    threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True, name="warm up").start()
 
     with torch.inference_mode():
         torch.nn.functional.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))

@@ -27,7 +27,7 @@ from napari_unet.objects.flooding import MOST_SEEDS, PIECE, Flood
 from napari_unet.objects.holes import Holes
 from napari_unet.objects.pixels import Decodable, classify, foreground_and_seeds, has_background
 
-# A window of these takes about 50 MB, and one of the largest 100 MB in 2D and 320 MB in 3D. Where the halo turns out
+# A window of these takes about 50 MB, and one of the largest 100 MB in 2D and 260 MB in 3D. Where the halo turns out
 # to be too small it is doubled, and doubled again, up to the limit: 128 pixels around a whole block, 32 in 3D.
 SIDE_PX = {2: 1024, 3: 128}
 HALO_PX = {2: 32, 3: 8}

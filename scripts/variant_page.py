@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 
 from napari_unet.errors import ModelError
+from napari_unet.inference.exact.reach import reach
+from napari_unet.inference.exact.tracing import UntraceableError
+from napari_unet.networks.base import Network
 from napari_unet.networks.drawing import LIGHT, draw
-from napari_unet.networks.field import receptive_field
 from napari_unet.networks.registry import build, network_spec, resolve_options
 from napari_unet.networks.spec import NetworkSpec
 from napari_unet.networks.variants import FAMILIES, VARIANTS
@@ -28,9 +30,8 @@ network = nu.build_network("unet-valid", in_channels=1, out_channels=2, width=16
 
 Boxes are as wide as a block has channels and as high as its features are. Numbers are for one channel in and two
 classes out. *Stride* is the total down-sampling. *Radius* is how many pixels beyond a window of that size influence
-it, measured by
-gradient. *Exact* means that tiles give what the whole image gives, to rounding; where a layer sees its whole input
-(instance and group normalization, attention over everything, bilinear interpolation with aligned corners), they do not.
+it, from the graph of the network. *Exact* means that an image in pieces gives what the whole image gives, to
+rounding; where a layer sees its whole input (instance and group normalization, squeeze-and-excitation), it does not.
 
 *This page is written by `make variants`.*
 
@@ -44,16 +45,24 @@ def anchor(name: str) -> str:
     return name.replace("+", "p")
 
 
+def furthest(network: Network) -> int | None:
+    """Return how far a network looks, from its graph; None if it looks at everything."""
+    try:
+        return max(axis.radius for axis in reach(network))
+    except UntraceableError:
+        return None
+
+
 def row(name: str) -> str:
     """Write the line of a variant in the table."""
     spec = network_spec(name, 1, 2, {})
     with torch.device("meta"):
         network = build(spec)
     options = resolve_options(spec)
-    field = receptive_field(build(spec))
+    seen = furthest(build(spec).eval())
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    radius = f"{field.radius} px" if field.local else "the whole input"
-    tiles = "exact" if field.local else "not exact"
+    radius = "the whole input" if seen is None else f"{seen} px"
+    tiles = "not exact" if seen is None else "exact"
     return f"| [{name}](#{anchor(name)}) | {parameters:,} | {options.stride} | {radius} | {tiles} |"
 
 

@@ -250,7 +250,7 @@ class Segmenting:
         self._desk.state.segmented = Segmented(image=kept.image, objects=result.objects, meaning=kept.spec.meaning)
 
     def _report(self, result: SegmentResult, job: Job, seconds: float, merged: str) -> None:
-        exact = "tiles exact" if result.exact else "tiles not exact: seams are possible"
+        exact = "exact" if result.exact else "in tiles that are not exact: seams are possible"
         count = _counted(result.objects, job.model.spec)
         where = result.device.upper() if result.device else "CPU"
         took = f"{seconds:.1f} s" if seconds < 60 else in_words(seconds)

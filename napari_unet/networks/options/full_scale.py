@@ -23,8 +23,8 @@ class FullScaleOptions(BlockLevelOptions):
     up : "linear" | "nearest"
         Interpolation.
     align_corners : bool
-        How "linear" interpolates. With True sampling points depend on the size of the image, so that
-        tiles cannot be exact.
+        How "linear" interpolates. With True sampling points depend on the size of the whole image, so that
+        tiles with a halo cannot be exact; strips and windows of the network's graph are.
     head_kernel : 1 | 3
         Side of the kernel that gives the logits.
     """

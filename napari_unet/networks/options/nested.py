@@ -22,8 +22,8 @@ class NestedOptions(BlockLevelOptions):
     up : "linear" | "nearest"
         Interpolation between levels.
     align_corners : bool
-        How "linear" interpolates. With True sampling points depend on the size of the image, so that
-        tiles cannot be exact.
+        How "linear" interpolates. With True sampling points depend on the size of the whole image, so that
+        tiles with a halo cannot be exact; strips and windows of the network's graph are.
     deep_supervision : bool
         One head after each column 1 to `depth`, instead of one after the last.
     branch : int, optional

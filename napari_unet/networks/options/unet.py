@@ -53,8 +53,8 @@ class UNetOptions(SidedOptions):
     up_bias : bool
         Whether its convolution has a bias.
     align_corners : bool
-        How "linear" interpolates. With True sampling points depend on the size of the image, so that
-        tiles cannot be exact.
+        How "linear" interpolates. With True sampling points depend on the size of the whole image, so that
+        tiles with a halo cannot be exact; strips and windows of the network's graph are.
     skip : "concat" | "add" | "none"
         How the encoder's features join the decoder's.
     first : "skip" | "decoder"

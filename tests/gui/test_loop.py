@@ -24,7 +24,7 @@ def test_segment_makes_a_prediction_that_sits_on_the_image(viewer, controller, i
         assert np.array_equal(getattr(prediction, name), getattr(image, name))
     assert not ours(viewer, "probability").visible
     assert controller.state.message.text.startswith("5 objects in ")
-    assert "tiles exact" in controller.state.message.text
+    assert "· exact" in controller.state.message.text
 
 
 def test_tiles_show_while_the_network_runs(viewer, controller, qtbot, idle, blobs):

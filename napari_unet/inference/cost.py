@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_unet.inference.config import Cost
 from napari_unet.inference.devices import choose_device
 from napari_unet.inference.engines import STRIP_BYTES, TILE_PX, cut_into_strips
-from napari_unet.inference.exact.memory import weight_bytes
+from napari_unet.inference.exact.memory import Ledger, weight_bytes
 from napari_unet.inference.exact.planning import plan_strips
 from napari_unet.inference.exact.tracing import UntraceableError, trace
 from napari_unet.inference.tiles import plan_tiles
@@ -134,13 +130,13 @@ def peak_bytes(network: Network, size: Sequence[int]) -> int:
     size : sequence of int
         ([Z,] Y, X).
     """
-    watch = _Memory()
+    ledger = Ledger()
     with torch.no_grad():
         image = _image(network, size)
-        with watch:
+        with ledger:
             network.on_grid(image)
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
-    return int(weights + image.nbytes + watch.peak)
+    return int(weights + image.nbytes + ledger.peak)
 
 
 def forward_seconds(network: Network, size: Sequence[int]) -> float:
@@ -163,38 +159,3 @@ def _image(network: Network, size: Sequence[int]) -> Tensor:
 def _wait(device: torch.device) -> None:
     if device.type in {"cuda", "mps"}:
         getattr(torch, device.type).synchronize()
-
-
-class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows how much memory the results of operations take, from their making to their end."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now, self.peak = 0, 0
-        self._seen: dict[int, int] = {}
-
-    def __torch_dispatch__(
-        self,
-        operation: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        """Run an operation and count what it makes."""
-        result = operation(*args, **(kwargs or {}))
-        for tensor in tree_iter(result):
-            if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
-        return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata  # noqa: SLF001  # what torch's own memory trackers use
-        if key in self._seen:
-            return
-        self._seen[key] = storage.nbytes()
-        self.now += self._seen[key]
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, key)
-
-    def _forget(self, key: int) -> None:
-        self.now -= self._seen.pop(key, 0)

@@ -68,15 +68,15 @@ def _peak(graph: Graph, dtype: torch.dtype, work: Callable[[Graph, Read], Iterab
     def read(window: Window) -> Tensor:
         return torch.empty((*lead, *size_of(window)), device="meta", dtype=dtype)
 
-    ledger = _Ledger()
+    ledger = Ledger()
     with ledger:
         for _ in work(blank, read):
             pass
     return ledger.peak
 
 
-class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the memory of living tensors.
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the memory of living tensors without values (on the "meta" device), made while it is entered.
 
     Attributes
     ----------

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from napari_unet.networks.options.base import NetworkOptions
 
-AVERAGE_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
+MEAN_OVER = {2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 class Network(nn.Module):
@@ -63,7 +63,7 @@ class Network(nn.Module):
         """
         logits: Tensor = self(frame(image, self.geometry))
         if self.geometry.scale > 1:
-            logits = AVERAGE_POOL[self.dims](logits, self.geometry.scale)
+            logits = MEAN_OVER[self.dims](logits, self.geometry.scale)
         return cut(logits, image.shape[2:])
 
 

@@ -15,7 +15,7 @@ from napari_unet.weights.changing import GENERAL, change_model, class_names, lis
 from napari_unet.weights.formats.checkpoint import Checkpoint, State
 from napari_unet.weights.formats.opening import open_checkpoint
 from napari_unet.weights.matching import Match, find_match
-from napari_unet.weights.model import Model
+from napari_unet.weights.model import Model, check_finite
 from napari_unet.weights.recognition.recognised import Question
 from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import ModelSpec, Provenance
@@ -119,10 +119,7 @@ def _make(checkpoint: Checkpoint, state: State, match: Match) -> Model:
         torch.manual_seed(0)
         network = build(match.recognised.network)
     filled, used, random = fill(network.state_dict(), match)
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in filled.values()):
-        raise ModelError(
-            f'The weights in "{checkpoint.path.name}" contain values that are no numbers. Choose another model.'
-        )
+    check_finite(checkpoint.path, filled)
     network.load_state_dict(filled)
     notes = _notes(checkpoint, state, match)
     return Model(network.eval(), _describe(checkpoint, match), _report(checkpoint, match, notes, (used, random)))

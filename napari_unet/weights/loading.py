@@ -7,16 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from napari_unet.errors import ModelError
 from napari_unet.networks.registry import build
 from napari_unet.weights.bundled import resolve
 from napari_unet.weights.changing import change_model
 from napari_unet.weights.file import load_tensors
 from napari_unet.weights.formats.identify import Kind, identify, locate
-from napari_unet.weights.model import Model
+from napari_unet.weights.model import Model, check_finite
 from napari_unet.weights.report import LoadReport, some
 
 # "module:function" from path and answers to the model, for what is more than weights by names.
@@ -97,15 +94,3 @@ def _load_own(path: Path) -> Model:
         file=path.name, format="napari-unet model", family=spec.network.variant, why=why, used=len(tensors)
     )
     return Model(network.eval(), spec, report)
-
-
-def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Check that weights are numbers.
-
-    Raises
-    ------
-    ModelError
-        If any is not.
-    """
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ModelError(f'The weights in "{path.name}" contain values that are no numbers. Choose another model.')

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from napari_unet.errors import ModelError
 from napari_unet.networks.base import Network
 from napari_unet.networks.registry import build
 from napari_unet.weights.file import save_tensors, weights_sha256
@@ -107,3 +110,15 @@ def model_from_spec(spec: ModelSpec, seed: int = 0) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Model(build(spec.network), changed_spec(spec, trained=False))
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Check that weights are numbers.
+
+    Raises
+    ------
+    ModelError
+        If any is not.
+    """
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ModelError(f'The weights in "{path.name}" contain values that are no numbers. Choose another model.')

@@ -85,3 +85,11 @@ class JobError(NapariUnetError):
 
 class Cancelled(Exception):  # noqa: N818  # not an error: the user asked for it
     """Thrown into a running generator at its next event; a fit answers with its best so far."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the processor or on a GPU; torch says it in several ways."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    known = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in known)

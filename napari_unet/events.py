@@ -26,21 +26,20 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TileDone:
-    """A tile has been computed, and written.
-
-    Where the image is rescaled, it is written together with the rest of its plane.
+    """A piece of the image has been computed.
 
     Attributes
     ----------
     done, total : int
-        Tiles written so far, and in all.
-    region : tuple of (start, stop)
-        Its write region in T, Z, Y and X, in pixels of the image that was given.
+        Pieces computed so far, and in all.
+    written : tuple of windows, each (start, stop) along T, Z, Y and X
+        What has been written since the last event, in pixels of the image that was given. It is written
+        together with other pieces where the image is rescaled, or to fill the chunks of a file.
     """
 
     done: int
     total: int
-    region: tuple[tuple[int, int], ...]
+    written: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

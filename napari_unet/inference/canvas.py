@@ -1,4 +1,4 @@
-"""Where tiles of probabilities are put together, on the grid of the image that was given."""
+"""From pieces on the network's grid to blocks on the image's grid."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import numpy.typing as npt
 
 from napari_unet.imaging.image import from_canonical
 from napari_unet.imaging.rescaling import interpolate, positions
-from napari_unet.inference.tiles import Region, Tile
+from napari_unet.inference.exact.intervals import Interval, Window, size_of
 
-Floats = npt.NDArray[np.float32]
+Block = npt.NDArray[Any]
+Placed = tuple[Window, Block]
+"""A window of the image along T, Z, Y, X, and the probabilities (K, Z, Y, X) there."""
+
+# Rescaled slabs are held until they are complete, and so must not be large.
+MOST_RESCALED_PX = {2: 2**22, 3: 2**23}
+# To interpolate, one neighbour is needed; one more makes up for rounding.
+MARGIN_PX = 2
 
 
 class Reordered:
@@ -29,80 +36,89 @@ class Reordered:
     def __init__(self, array: Any, axes: str) -> None:  # noqa: ANN401
         self.array, self.axes = array, f"C{axes}"
 
-    def __setitem__(self, key: tuple[Any, ...], values: Floats) -> None:
+    def __setitem__(self, key: tuple[Any, ...], values: Block) -> None:
         """Write (K, Z, Y, X) values at [:, t, z, y, x]."""
         classes, t, z, y, x = key
         wanted = {"C": classes, "T": slice(t, t + 1), "Z": z, "Y": y, "X": x}
         self.array[tuple(wanted[axis] for axis in self.axes)] = from_canonical(values[None], self.axes)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
 
-@dataclass(slots=True)
-class _Pending:
-    """A rescaled plane that is not complete yet."""
 
-    buffer: Floats
-    missing: int
+@dataclass(frozen=True, slots=True)
+class Grids:
+    """The plane of the image and that of the network, which may be a rescaled one.
+
+    Attributes
+    ----------
+    image, network : (Y, X) sizes
+    """
+
+    image: tuple[int, int]
+    network: tuple[int, int]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing has to be rescaled."""
+        return self.image == self.network
+
+    def on_network(self, plane: Window) -> Window:
+        """Return the window (Y, X) of the network's grid from which one of the image can be interpolated."""
+        if self.same:
+            return plane
+        sides = zip(plane, self.image, self.network, strict=True)
+        return tuple(
+            Interval(max(0, part.start * new // old - MARGIN_PX), min(new, -(-part.stop * new // old) + MARGIN_PX))
+            for part, old, new in sides
+        )
 
 
 @dataclass(slots=True)
 class Canvas:
-    """Takes tiles in the network's grid and writes them in the image's.
+    """Takes the pieces of a slab on the network's grid, and gives blocks on that of the image.
 
     Attributes
     ----------
-    out : array written as (K, T, Z, Y, X)
-        Of the window's size.
-    window : slices along T, Z, Y, X
-        In the image.
-    scaled_window : slices along Z, Y, X
-        In the network's grid; covers the window.
-    old, new : (Y, X) sizes
-        Of the image and of the network's grid.
-    tiles_per_plane : int
+    slab : Window along T, Z, Y, X
+        On the image's grid.
+    grids : Grids
     """
 
-    out: Any
-    window: Region
-    scaled_window: Region
-    old: tuple[int, int]
-    new: tuple[int, int]
-    tiles_per_plane: int
-    pending: dict[tuple[int, int], _Pending] = field(default_factory=dict)
+    slab: Window
+    grids: Grids
+    _buffer: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    _missing: int = 0
 
-    def write(self, t: int, tile: Tile, values: Floats) -> None:
-        """Put what is written of a tile of time point `t`, (K, Z, Y, X), in its place."""
-        if self.old == self.new:
-            where = (_shift(w, start.start) for w, start in zip(tile.write, self.window[1:], strict=True))
-            self.out[(slice(None), t - self.window[0].start, *where)] = values
-            return
-        key = (t, tile.write[0].start)
-        if key not in self.pending:
-            sides = (part.stop - part.start for part in self.scaled_window[1:])
-            self.pending[key] = _Pending(np.empty((*values.shape[:2], *sides), np.float32), self.tiles_per_plane)
-        plane = self.pending[key]
-        y, x = (_shift(w, part.start) for w, part in zip(tile.write[1:], self.scaled_window[1:], strict=True))
-        plane.buffer[:, :, y, x] = values
-        plane.missing -= 1
-        if not plane.missing:
-            self._finish(t, tile.write[0], self.pending.pop(key).buffer)
+    def place(self, piece: Window, values: Block) -> list[Placed]:
+        """Return what can be written now.
 
-    def _finish(self, t: int, z: slice, buffer: Floats) -> None:
-        """Resample a complete plane to the image's grid."""
-        for axis in (0, 1):
-            wanted, start = self.window[2 + axis], self.scaled_window[1 + axis].start
-            places = positions(wanted, old=self.new[axis], new=self.old[axis]) - start
-            buffer = interpolate(buffer, places, axis=2 + axis)
-        self.out[:, t - self.window[0].start, _shift(z, self.window[1].start)] = buffer
+        Parameters
+        ----------
+        piece : Window along Z, Y, X
+            On the network's grid.
+        values : (K, Z, Y, X)
+        """
+        if self.grids.same:
+            return [((self.slab[0], *piece), values)]
+        window = (self.slab[1], *self.grids.on_network(self.slab[2:]))
+        if self._buffer is None:
+            self._buffer = np.empty((len(values), *size_of(window)), np.float32)
+            self._missing = self._buffer[0].size
+        where = (slice(i.start - j.start, i.stop - j.start) for i, j in zip(piece, window, strict=True))
+        self._buffer[(slice(None), *where)] = values
+        self._missing -= values[0].size
+        if self._missing:
+            return []
+        complete, self._buffer = self._buffer, None
+        return [(self.slab, self._on_image(complete, window[1:]))]
 
-    def region(self, t: int, tile: Tile) -> tuple[tuple[int, int], ...]:
-        """Write region of a tile in T, Z, Y and X of the image."""
-        y, x = (
-            (part.start * old // new, min(old, -(-part.stop * old // new)))
-            for part, old, new in zip(tile.write[1:], self.old, self.new, strict=True)
-        )
-        z = tile.write[0]
-        return ((t, t + 1), (z.start, z.stop), y, x)
-
-
-def _shift(part: slice, origin: int) -> slice:
-    return slice(part.start - origin, part.stop - origin)
+    def _on_image(self, values: Block, window: Window) -> Block:
+        """Interpolate linearly along Y and X."""
+        for axis, (wanted, here) in enumerate(zip(self.slab[2:], window, strict=True)):
+            places = positions(slice(*wanted), old=self.grids.network[axis], new=self.grids.image[axis]) - here.start
+            values = interpolate(values, places, axis=2 + axis)
+        return values

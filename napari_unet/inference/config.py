@@ -22,12 +22,10 @@ class InferenceConfig(Config):
         Diameter of the objects in this image, in pixels. The image is rescaled so that they get
         the size that the model was trained on; None leaves it as it is.
     tile : int, optional
-        Side of the write region of a tile in pixels; None chooses.
-    batch : int, optional
-        Tiles run at once; None chooses.
+        Largest side of a piece in pixels; None chooses.
     device : str
         "auto", "cpu", "mps", "cuda" or "cuda:N".
-    precision : "auto" | "float32" | "float16"
+    precision : "auto" | "float32" | "float16" | "bfloat16"
         Of the network's arithmetic; "auto" is float16 on CUDA and float32 elsewhere.
     """
 
@@ -35,9 +33,8 @@ class InferenceConfig(Config):
     channels: tuple[int, ...] | None = None
     diameter_px: float | None = Field(default=None, gt=0)
     tile: int | None = Field(default=None, ge=1)
-    batch: int | None = Field(default=None, ge=1)
     device: str = "auto"
-    precision: Literal["auto", "float32", "float16"] = "auto"
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 
 class Cost(Config):

@@ -13,9 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_unet.inference.config import Cost
 from napari_unet.inference.devices import choose_device
-from napari_unet.inference.engines import STRIP_BYTES, TILE_PX, cut_into_strips
+from napari_unet.inference.engines.choosing import STRIP_BYTES, TILE_PX
+from napari_unet.inference.engines.exact import ROWS
 from napari_unet.inference.exact.memory import Ledger, weight_bytes
-from napari_unet.inference.exact.planning import plan_strips
+from napari_unet.inference.exact.planning import pieces_of, plan_strips
 from napari_unet.inference.exact.tracing import UntraceableError, trace
 from napari_unet.inference.tiles import plan_tiles
 from napari_unet.networks.base import Network
@@ -92,8 +93,8 @@ def _strips(network: Network, grid: Sequence[int]) -> _Work | None:
         graph = trace(network, grid)
     except UntraceableError:
         return None
-    plan = plan_strips(graph, STRIP_BYTES)
-    return _Work(len(cut_into_strips(grid, plan)), prod(grid), weight_bytes(graph) + plan.peak_bytes)
+    plan = plan_strips(graph, STRIP_BYTES["cpu"], graph.everything, ROWS["cpu", graph.dims])
+    return _Work(len(pieces_of(graph.everything, plan)), prod(grid), weight_bytes(graph) + plan.peak_bytes)
 
 
 def _tiles(network: Network, shadow: Network, grid: Sequence[int], tile: int) -> _Work:

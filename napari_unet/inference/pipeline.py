@@ -1,13 +1,14 @@
 """Prediction: from an image to probabilities.
 
-Read `predict_events` from top to bottom: statistics of the whole image, a plan of tiles, and for
-each batch of tiles read, normalize, network, probabilities, write.
+Read `predict_events` from top to bottom: statistics of the whole image, a plan of slabs, and for
+each slab, piece by piece: read, normalize, network, probabilities, write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,20 @@ import numpy.typing as npt
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ImageError
-from napari_unet.events import Event, TileDone, finish_warning
+from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image, check_channels, from_canonical, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
 from napari_unet.imaging.statistics import Readable, check_input, statistics_events
-from napari_unet.inference.canvas import Canvas, Reordered
+from napari_unet.inference.canvas import MOST_RESCALED_PX, Grids, Reordered
 from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.covering import Cover, Source
 from napari_unet.inference.devices import choose_device, describe_device
-from napari_unet.inference.engines import choose_engine
-from napari_unet.inference.running import Runner
-from napari_unet.inference.tiles import Region, Tile
+from napari_unet.inference.engines.base import Seam
+from napari_unet.inference.engines.choosing import Ladder, planes_at_once
+from napari_unet.inference.exact.intervals import Interval, size_of, whole
+from napari_unet.inference.exact.intervals import Window as Intervals
+from napari_unet.inference.slabs import Order, plan_slabs
+from napari_unet.inference.writing import DirectWriter
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import ModelSpec
 
@@ -39,21 +44,42 @@ class Prediction:
 
     Attributes
     ----------
-    probabilities : (K, T, Z, Y, X) float32
+    probabilities : (K, T, Z, Y, X) float32, or uint8 where 255 means 1
         Of the window that was asked for.
     device : str
         For people.
-    tile, halo : int
-        Side of the write regions and context on each side, in pixels of the network's grid.
     exact : bool
         Whether the result equals the whole-image forward pass.
+    seam : Seam, optional
+        How well windows fit together, where they do not do so exactly.
+    notes : tuple of str
+        What had to be changed on the way, because memory or precision were not enough.
     """
 
     probabilities: Any
     device: str
-    tile: int
-    halo: int
     exact: bool
+    seam: Seam | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What of an image is wanted, and what first.
+
+    Attributes
+    ----------
+    region : (start, stop) along T, Z, Y and X, optional
+        Only this window; the rest of the image still serves as context.
+    visible : (start, stop) along T, Z, Y and X, optional
+        What somebody looks at: it is done first.
+    done : sequence of such windows
+        What is in `out` already, from a run that was interrupted.
+    """
+
+    region: Window | None = None
+    visible: Window | None = None
+    done: Sequence[Window] = ()
 
 
 def predict_events(
@@ -61,9 +87,9 @@ def predict_events(
     image: Image,
     config: InferenceConfig | None = None,
     out: Any | None = None,  # noqa: ANN401
-    region: Window | None = None,
+    wish: Wish | None = None,
 ) -> Generator[Event, None, Prediction]:
-    """Predict probabilities, tile by tile.
+    """Predict probabilities, piece by piece.
 
     Parameters
     ----------
@@ -71,38 +97,38 @@ def predict_events(
     image : Image
     config : InferenceConfig, optional
     out : array written as (K, T, Z, Y, X), optional
-        Is written tile by tile; a new numpy array by default.
-    region : (start, stop) along T, Z, Y and X, optional
-        Only this window; the rest of the image still serves as context.
+        float32, or uint8 where 255 means 1. Is written piece by piece; a new numpy array by default.
+    wish : Wish, optional
+        A part of the image, and the order; all of it by default.
 
     Raises
     ------
     ChannelError, ImageError, DeviceError
         If channels, image, window or device do not fit.
     """
-    config = config or InferenceConfig()
-    window = _check_window(image, region)
+    config, wish = config or InferenceConfig(), wish or Wish()
+    window = _check_window(image, wish.region)
     channels = check_channels(image, config.channels)
     check_input(image.name, len(channels), model.spec.normalization, model.spec.network.in_channels)
     source = rescale(image, scale_factor(model.spec, image.pixel_size, config.diameter_px))
-    times = range(window[0].start, window[0].stop)
-    statistics = yield from statistics_events(source, model.spec.normalization, channels, times)
+    statistics = yield from statistics_events(source, model.spec.normalization, channels, range(*window[0]))
     if out is None:
-        out = np.empty((len(model.spec.classes), *(part.stop - part.start for part in window)), np.float32)
-    runner = Runner(model, choose_device(config.device), config.precision)
-    scaled = _scaled_window(image, source, window)
-    engine = choose_engine(runner, [source.sizes[axis] for axis in "ZYX"], scaled, config)
-    canvas = _canvas(image, source, window, (scaled, engine.tiles, out))
-
-    def read(t: int, region: Region) -> npt.NDArray[np.float32]:
-        z, y, x = region
-        return statistics.normalize(source.read(t, z, y, x, channels), t)
-
-    total = len(times) * len(engine.tiles)
-    for done, (t, tile, values) in enumerate(engine.run(times, read), start=1):
-        canvas.write(t, tile, values)
-        yield TileDone(done, total, canvas.region(t, tile))
-    return Prediction(out, describe_device(runner.device), engine.tile_px, engine.halo, engine.exact)
+        out = np.empty((len(model.spec.classes), *size_of(window)), np.float32)
+    device, dims = choose_device(config.device), model.spec.dims
+    grids = Grids(_plane(image), _plane(source))
+    size = grids.network if dims == 2 else (source.sizes["Z"], *grids.network)
+    ladder = Ladder.of(model, size, device, config)
+    order = Order(
+        planes_at_once(device, prod(grids.network)),
+        None if wish.visible is None else _window(wish.visible),
+        [_window(d) for d in wish.done],
+    )
+    slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
+    cover = Cover(ladder, Source(source, statistics, channels, dims), grids, DirectWriter(out, window))
+    yield from cover.run(slabs)
+    return Prediction(
+        out, describe_device(ladder.means.device), ladder.engine.exact, ladder.engine.seam, tuple(ladder.notes)
+    )
 
 
 def scale_factor(spec: ModelSpec, pixel_size: PixelSize, diameter_px: float | None) -> float:
@@ -134,35 +160,22 @@ def rescale(image: Image, factor: float) -> Readable:
     return image if factor == 1 else Rescaled(image, factor)
 
 
-def _check_window(image: Image, region: Window | None) -> tuple[slice, ...]:
-    """Return the window as slices along T, Z, Y and X: the whole image by default."""
+def _check_window(image: Image, region: Window | None) -> Intervals:
+    """Return the window along T, Z, Y and X: the whole image by default."""
     sides = [image.sizes[axis] for axis in "TZYX"]
     if region is None:
-        return tuple(slice(0, side) for side in sides)
+        return whole(sides)
     if any(not 0 <= start < stop <= side for (start, stop), side in zip(region, sides, strict=True)):
         raise ImageError(f'The window {region} does not lie inside "{image.name}" with T, Z, Y, X = {sides}.')
-    return tuple(slice(start, stop) for start, stop in region)
+    return _window(region)
 
 
-def _scaled_window(image: Image, source: Readable, window: Region) -> Region:
-    """Window along Z, Y, X of the network's grid that covers a window of the image."""
-    planar = (_scaled_part(window["TZYX".index(a)], image.sizes[a], source.sizes[a]) for a in "YX")
-    return (window[1], *planar)
+def _window(region: Window) -> Intervals:
+    return tuple(Interval(*part) for part in region)
 
 
-def _canvas(image: Image, source: Readable, window: Region, what: tuple[Region, Sequence[Tile], Any]) -> Canvas:
-    """Make what takes the tiles."""
-    scaled, tiles, out = what
-    per_plane = len(tiles) // len({tile.write[0].start for tile in tiles})
-    old, new = ((grid.sizes["Y"], grid.sizes["X"]) for grid in (image, source))
-    return Canvas(out, window, scaled, old, new, per_plane)
-
-
-def _scaled_part(part: slice, old: int, new: int) -> slice:
-    """Range of the new grid that is needed to interpolate a range of the old one."""
-    if old == new:
-        return part
-    return slice(max(0, part.start * new // old - 2), min(new, -(-part.stop * new // old) + 2))
+def _plane(image: Readable) -> tuple[int, int]:
+    return image.sizes["Y"], image.sizes["X"]
 
 
 def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these names

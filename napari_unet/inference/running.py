@@ -1,19 +1,22 @@
-"""A network run on a batch of tiles, and what its logits mean."""
+"""A network on a device, with some arithmetic, and what its logits mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from napari_unet.errors import DeviceError
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Activation
+
+Precision = Literal["float32", "float16", "bfloat16"]
+
+
+class PrecisionError(DeviceError):
+    """Numbers that became too large for half precision."""
 
 
 def probabilities_of(logits: Tensor, activation: Activation) -> Tensor:
@@ -38,47 +41,41 @@ class Runner:
     model : Model
         Its network is moved to the device and stays there.
     device : torch.device
-    precision : "auto" | "float32" | "float16"
-        "auto" is float16 on CUDA and float32 elsewhere.
+    precision : "float32" | "float16" | "bfloat16"
+        Of the arithmetic; logits are turned into probabilities in float32.
     """
 
-    def __init__(
-        self, model: Model, device: torch.device, precision: Literal["auto", "float32", "float16"] = "auto"
-    ) -> None:
-        self.model, self.device = model, device
-        self.half = precision == "float16" or (precision == "auto" and device.type == "cuda")
+    def __init__(self, model: Model, device: torch.device, precision: Precision = "float32") -> None:
+        self.model, self.device, self.precision = model, device, precision
+        self.dtype: torch.dtype = getattr(torch, precision)
         self.dims = model.spec.dims
-        self.planar = self.dims == 2
         self.network = model.network.to(device).eval()
-        if self.planar:
+        if self.dims == 2:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def run(self, blocks: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[Any]:
-        """From blocks (C, Z, Y, X) of one shape to probabilities (N, K, Z, Y, X) float32.
+    @torch.inference_mode()
+    def logits(self, image: Tensor) -> Tensor:
+        """Run the network on a tile (N, C, [Z,] Y, X) float32; logits (N, K, [Z,] Y, X)."""
+        image = image.to(self.device, non_blocking=True)
+        if self.dims == 2:
+            image = image.contiguous(memory_format=torch.channels_last)
+        with self._arithmetic():
+            return self.network.on_grid(image)
+
+    @torch.inference_mode()
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """From logits (N, K, ...) to probabilities of the same shape, float32, on the device.
 
         Raises
         ------
-        DeviceError
-            If the device has too little memory for them.
+        PrecisionError
+            If half precision was not enough.
         """
-        image = torch.from_numpy(np.stack(blocks)).to(self.device)
-        if self.planar:
-            image = image[:, :, 0].contiguous(memory_format=torch.channels_last)
-        try:
-            with torch.inference_mode(), self._precision():
-                values = self.probabilities(self.network.on_grid(image))
-        except torch.OutOfMemoryError as error:
-            sides = " × ".join(str(n) for n in blocks[0].shape[1:])
-            raise DeviceError(
-                f"The memory of {self.device} is too small for {len(blocks)} tiles of {sides} pixels. "
-                "Choose a smaller tile, or the CPU."
-            ) from error
-        return values[:, :, None] if self.planar else values
+        if self.dtype != torch.float32 and not bool(torch.isfinite(logits).all()):
+            raise PrecisionError(
+                f"The numbers of this network become too large for {self.precision}. Choose float32 for it."
+            )
+        return probabilities_of(logits, self.model.activation)
 
-    def probabilities(self, logits: Tensor) -> npt.NDArray[Any]:
-        """From logits (N, K, ...) to probabilities of the same shape, float32."""
-        with torch.inference_mode():
-            return probabilities_of(logits, self.model.activation).cpu().numpy()
-
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, torch.float16) if self.half else nullcontext()
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)

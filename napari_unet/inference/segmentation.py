@@ -14,7 +14,7 @@ from napari_unet.errors import ModelError
 from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image, from_canonical
 from napari_unet.inference.config import InferenceConfig
-from napari_unet.inference.pipeline import Prediction, Window, as_channels, as_image, check_out, predict_events
+from napari_unet.inference.pipeline import Prediction, Wish, as_channels, as_image, check_out, predict_events
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import label_events
 from napari_unet.weights.model import Model
@@ -35,7 +35,7 @@ def segment_events(
     config: InferenceConfig | None = None,
     objects: ObjectOptions | None = None,
     outputs: tuple[Any, Any] = (None, None),
-    region: Window | None = None,
+    wish: Wish | None = None,
 ) -> Generator[Event, None, Segmentation]:
     """Predict, then find objects; see `predict_events` and `label_events`.
 
@@ -55,7 +55,7 @@ def segment_events(
             "them. Use its prediction, or give it an activation."
         )
     probabilities, labels = outputs
-    prediction = yield from predict_events(model, image, config, probabilities, region)
+    prediction = yield from predict_events(model, image, config, probabilities, wish)
     options = objects or model.spec.objects
     found, count = yield from label_events(prediction.probabilities, model.spec, options, labels)
     return Segmentation(found, count, prediction)

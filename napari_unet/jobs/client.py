@@ -53,7 +53,7 @@ class JobClient:
         job = client.submit(request)
         for message in client.poll():
             match message:
-                case JobEvent(job, TileDone(done, total, region)):
+                case JobEvent(job, TileDone(done, total, written)):
                     ...
     """
 

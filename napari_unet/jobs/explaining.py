@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from napari_unet.errors import is_out_of_memory
+
 
 def explain(error: BaseException) -> str:
     """Say what happened in a sentence, for an error that is not one of ours.
@@ -27,14 +29,6 @@ def explain(error: BaseException) -> str:
         f"The job ended with an unexpected error ({type(error).__name__}: {first_line}). "
         "Please report it with the details."
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the processor or on a GPU; torch says it in several ways."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    known = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in known)
 
 
 def is_lost_gpu(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from napari_unet.atomic import write_bytes
 from napari_unet.errors import AlmostKnownError, ExportError, ImageError, ModelError, NapariUnetError, UnansweredError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import Image
-from napari_unet.inference.pipeline import predict_events
+from napari_unet.inference.pipeline import Wish, predict_events
 from napari_unet.inference.scaling import scaling_events
 from napari_unet.jobs.explaining import explain
 from napari_unet.jobs.requests import (
@@ -241,7 +241,7 @@ def _foreground(model: Model, image: Image, request: CompareRequest) -> Generato
     channels = None if grey else tuple(number % there for number in range(takes))
     config = request.inference.model_copy(update={"channels": channels, "axes": image.axes})
     region = request.region if model.spec.dims == 3 else _one_plane(request.region)
-    prediction = yield from predict_events(model, image, config, region=region)
+    prediction = yield from predict_events(model, image, config, wish=Wish(region))
     values = np.asarray(prediction.probabilities)
     plane = values[:, 0, values.shape[2] // 2]
     if model.spec.activation == "none":

@@ -76,6 +76,10 @@ class SegmentRequest(Config):
     ----------
     region : (start, stop) along T, Z, Y, X, optional
         Only this window; `probabilities` and `labels` then have its size.
+    visible : (start, stop) along T, Z, Y, X, optional
+        What the user looks at: it is done first.
+    done : tuple of such windows
+        What `probabilities` holds already, from a run that was interrupted.
     probabilities : ArrayRef
         float32 (K, T, Z, Y, X), written tile by tile; kept so that objects can be found again.
     labels : ArrayRef
@@ -88,6 +92,8 @@ class SegmentRequest(Config):
     inference: InferenceConfig = InferenceConfig()
     objects: ObjectOptions = ObjectOptions()
     region: Region | None = None
+    visible: Region | None = None
+    done: tuple[Region, ...] = ()
     probabilities: ArrayRef
     labels: ArrayRef
 
@@ -237,15 +243,29 @@ class Device(Config):
 
 
 class SegmentResult(Config):
-    """What a segmentation or a new search for objects found."""
+    """What a segmentation or a new search for objects found.
+
+    Attributes
+    ----------
+    objects : int
+    seconds : float
+    device : str
+        For people.
+    exact : bool
+        Whether the probabilities equal those of one forward pass over the whole image.
+    seam : float, optional
+        Otherwise, by how much windows that overlap differ on average, in probability.
+    notes : tuple of str
+        What had to be changed on the way, because memory or precision were not enough.
+    """
 
     kind: Literal["segment"] = "segment"
     objects: int
     seconds: float
     device: str = ""
-    tile: int = 0
-    halo: int = 0
     exact: bool = True
+    seam: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class MergeResult(Config):

@@ -17,6 +17,7 @@ from napari_unet.errors import ModelError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
 from napari_unet.inference.cost import estimate_cost
+from napari_unet.inference.pipeline import Wish
 from napari_unet.inference.segmentation import segment_events
 from napari_unet.jobs.opening import compare_events, download_events, open_events
 from napari_unet.jobs.requests import (
@@ -133,16 +134,16 @@ def _segment(request: SegmentRequest) -> Generator[Event, None, SegmentResult]:
         request.inference,
         request.objects,
         outputs=(open_array(request.probabilities, "r+"), open_array(request.labels, "r+")),
-        region=request.region,
+        wish=Wish(request.region, request.visible, request.done),
     )
     prediction = segmentation.prediction
     return SegmentResult(
         objects=segmentation.count,
         seconds=time.perf_counter() - start,
         device=prediction.device,
-        tile=prediction.tile,
-        halo=prediction.halo,
         exact=prediction.exact,
+        seam=None if prediction.seam is None else prediction.seam.mean,
+        notes=prediction.notes,
     )
 
 

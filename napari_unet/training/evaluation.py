@@ -9,10 +9,8 @@ import numpy.typing as npt
 import torch
 
 from napari_unet.events import Event, Progress
-from napari_unet.inference.engines import TILE_PX
-from napari_unet.inference.running import Runner
-from napari_unet.inference.tiles import plan_tiles
-from napari_unet.networks.field import receptive_field
+from napari_unet.inference.engines.choosing import Means, choose_engine
+from napari_unet.inference.exact.intervals import view, whole
 from napari_unet.objects.labelling import decode
 from napari_unet.training.gate import Score, score
 from napari_unet.training.metrics import Tally, tally_classes, tally_instances
@@ -37,12 +35,11 @@ def evaluate_events(model: Model, split: Split, device: torch.device) -> Generat
     """
     if not split.held_out_px:
         return None
-    runner = Runner(model, device)
     fields = _enough([field for field in split.fields if field.validation.any()])
     total: Tally | None = None
     for number, held_out in enumerate(fields, start=1):
         field = _window(held_out)
-        probabilities = yield from _predict(runner, field.image)
+        probabilities = yield from _predict(model, field.image, device)
         found = _tally(model, field, probabilities)
         total = found if total is None else total + found
         yield Progress("Checking on held-out corrections", number, len(fields))
@@ -50,18 +47,18 @@ def evaluate_events(model: Model, split: Split, device: torch.device) -> Generat
     return score(total, model.spec.meaning)
 
 
-def _predict(runner: Runner, image: Floats) -> Generator[Event, None, Floats]:
+def _predict(model: Model, image: Floats, device: torch.device) -> Generator[Event, None, Floats]:
     """Probabilities (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X)."""
-    spec, field = runner.model.spec, receptive_field(runner.network)
-    tiles = plan_tiles(image.shape[1:], TILE_PX[spec.dims][runner.device.type], field.halo, field.stride)
-    out = np.empty((len(spec.classes), *image.shape[1:]), np.float32)
-    for number, tile in enumerate(tiles, start=1):
-        block = image[(slice(None), *tile.read)]
-        values = runner.run([block[:, None] if runner.planar else block])[0]
-        out[(slice(None), *tile.write)] = (values[:, 0] if runner.planar else values)[(slice(None), *tile.crop)]
-        if len(tiles) > 1:
-            yield Progress("Checking on held-out corrections", number, len(tiles))
-    return out
+    size = image.shape[1:]
+    engine = choose_engine(model, size, Means(device, "float32"))
+    pixels, window = torch.from_numpy(image)[None], whole(size)
+    out = torch.empty((len(model.spec.classes), *size))
+    total = len(engine.pieces(window))
+    for number, (piece, values) in enumerate(engine.run(lambda wanted: view(pixels, window, wanted), window), start=1):
+        view(out, window, piece).copy_(values[0])
+        if total > 1:
+            yield Progress("Checking on held-out corrections", number, total)
+    return out.numpy()
 
 
 def _window(field: Field) -> Field:

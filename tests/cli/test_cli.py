@@ -271,7 +271,7 @@ def test_ctrl_c_cancels_at_the_next_event():
 def test_every_event_can_be_shown():
     def work():
         yield Progress("Reading", 0, 1)
-        yield TileDone(1, 2, ((0, 1), (0, 1), (0, 8), (0, 8)))
+        yield TileDone(1, 2, (((0, 1), (0, 1), (0, 8), (0, 8)),))
         yield StepDone(1, 0.5, 0.1)
         yield ValidationDone(1, 0.5, 0.5, 0.1)
         yield Notice("Something")

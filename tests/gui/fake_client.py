@@ -108,7 +108,7 @@ class FakeClient:
                 probabilities[:, t - t0, :, y - y0 : stop - y0] = np.stack([1 - inside, inside, 0 * inside])[
                     : len(probabilities)
                 ]
-            yield TileDone(done, len(rows), ((t0, t1), (z0, z1), (y, stop), (x0, x1)))
+            yield TileDone(done, len(rows), (((t0, t1), (z0, z1), (y, stop), (x0, x1)),))
         labels[:], count = _label(probabilities, request.objects.min_size_px)
         return SegmentResult(objects=count, seconds=0.1, device="cpu", exact=True)
 

@@ -14,7 +14,7 @@ from napari_unet.events import Notice, finish
 from napari_unet.imaging.config import Normalization
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import InferenceConfig
-from napari_unet.inference.pipeline import predict_events
+from napari_unet.inference.pipeline import Wish, predict_events
 
 
 def lively(model):
@@ -65,7 +65,7 @@ def test_a_window_equals_the_same_part_of_the_whole(logits_model):
     image = open_image(np.random.default_rng(0).normal(size=(3, 301, 280)).astype(np.float32))
     whole = finish(predict_events(logits_model, image)).probabilities
     window = ((0, 1), (1, 3), (37, 180), (100, 280))
-    part = finish(predict_events(logits_model, image, region=window)).probabilities
+    part = finish(predict_events(logits_model, image, wish=Wish(window))).probabilities
     assert np.abs(part - whole[:, :, 1:3, 37:180, 100:280]).max() < 1e-4
 
 
@@ -123,7 +123,7 @@ def test_a_window_of_a_rescaled_image_fits_the_whole(small):
     image = open_image(np.random.default_rng(0).normal(size=(90, 80)))
     config = InferenceConfig(diameter_px=14)
     whole = finish(predict_events(model, image, config)).probabilities
-    part = finish(predict_events(model, image, config, region=((0, 1), (0, 1), (20, 61), (33, 80)))).probabilities
+    part = finish(predict_events(model, image, config, wish=Wish(((0, 1), (0, 1), (20, 61), (33, 80))))).probabilities
     assert np.allclose(part, whole[..., 20:61, 33:80], atol=1e-5)
 
 
@@ -143,7 +143,7 @@ def test_one_event_a_tile_and_cancel_between_them(small):
         work.throw(Cancelled())
     last = events[-1]
     assert (last.done, last.total) == (3, 8)
-    assert last.region == ((0, 1), (0, 1), (32, 64), (0, 32))
+    assert last.written == (((0, 1), (0, 1), (0, 32), (32, 64)),)
 
 
 def test_instance_norm_is_never_called_exact():

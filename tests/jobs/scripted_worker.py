@@ -13,7 +13,7 @@ from napari_unet.jobs.worker import serve
 def count():
     """Ten quick events."""
     for done in range(10):
-        yield TileDone(done + 1, 10, ((0, 1), (0, 1), (8 * done, 8 * done + 8), (0, 8)))
+        yield TileDone(done + 1, 10, (((0, 1), (0, 1), (8 * done, 8 * done + 8), (0, 8)),))
     return MergeResult(kept=1, new=2)
 
 

@@ -73,7 +73,7 @@ def test_messages_arrive_in_order(client):
     assert messages[0] == Ready((Device(name="cpu", title="Processor"),))
     assert [m.job for m in messages[1:]] == [first] * 11 + [second] * 11
     assert [m.event.done for m in messages[1:11]] == list(range(1, 11))
-    assert messages[3].event == TileDone(3, 10, ((0, 1), (0, 1), (16, 24), (0, 8)))
+    assert messages[3].event == TileDone(3, 10, (((0, 1), (0, 1), (16, 24), (0, 8)),))
     assert messages[11] == JobDone(first, MergeResult(kept=1, new=2))
     assert not client.busy
 

@@ -25,11 +25,11 @@ FINETUNED = FinetuneResult(
     [
         Ready((Device(name="cuda:0", title="Small GPU", free_bytes=2**33),)),
         JobEvent(1, Progress("Reading the image", 1, 2)),
-        JobEvent(1, TileDone(1, 4, ((0, 1), (0, 1), (0, 64), (64, 99)))),
+        JobEvent(1, TileDone(1, 4, (((0, 1), (0, 1), (0, 64), (64, 99)),))),
         JobEvent(1, StepDone(3, 0.25, 1.5)),
         JobEvent(1, ValidationDone(3, 0.5, 0.75, 1.5)),
         JobEvent(1, Notice("A line\nand “another” µm")),
-        JobDone(2, SegmentResult(objects=3, seconds=0.1, device="cpu", tile=256, halo=32)),
+        JobDone(2, SegmentResult(objects=3, seconds=0.1, device="cpu", seam=0.004, notes=("Smaller.",))),
         JobDone(2, MergeResult(kept=1, new=2)),
         JobDone(2, FINETUNED),
         JobFailed(3, "It failed.", "Traceback\n..."),

@@ -88,7 +88,7 @@ def test_segment_writes_probabilities_and_labels(scratch, model_file):
     np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
     assert labels.max() == result.objects
     assert len(np.setdiff1d(labels, 0)) == result.objects
-    assert (result.tile, result.device) == (32, "CPU")
+    assert (result.exact, result.device) == (True, "CPU")
 
 
 def test_segment_of_a_region_fills_arrays_of_its_size(scratch, model_file):

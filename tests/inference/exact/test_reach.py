@@ -56,7 +56,7 @@ def test_memory_of_weights():
 def test_strips_are_planned_within_a_budget():
     network = make_network("unet", {"width": 4, "depth": 2}, torch.float32)
     graph = fold(trace(network, (4096, 2048)))
-    plans = [plan_strips(graph, budget) for budget in (10**9, 3 * 10**6, 1)]
+    plans = [plan_strips(graph, budget, graph.everything, (128, 64, 32)) for budget in (10**9, 3 * 10**6, 1)]
     assert plans[0].rows == 128
     assert plans[0].columns == (4096, 2048)
     assert all(plan.peak_bytes <= budget for plan, budget in zip(plans, (10**9, 3 * 10**6), strict=False))

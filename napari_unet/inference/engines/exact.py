@@ -1,0 +1,115 @@
+"""The engine of networks whose graph is known: strips in which nothing is computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from napari_unet.inference.engines.base import Read
+from napari_unet.inference.exact.graph import Graph
+from napari_unet.inference.exact.intervals import Window, size_of
+from napari_unet.inference.exact.planning import StripPlan, pieces_of, plan_strips
+from napari_unet.inference.exact.preparing import prepare
+from napari_unet.inference.exact.streaming import stream
+from napari_unet.inference.running import Runner
+from napari_unet.networks.base import Network
+
+# Rows of a strip, the best number first. On a CPU more win nothing, on a GPU each strip has a fixed cost.
+ROWS = {
+    ("cpu", 2): (128, 64, 32, 16),
+    ("cpu", 3): (32, 16, 8),
+    ("gpu", 2): (2048, 1024, 512, 256, 128, 64),
+    ("gpu", 3): (128, 64, 32, 16, 8),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExactEngine:
+    """Computes just what a window depends on, in strips, each layer once.
+
+    Attributes
+    ----------
+    runner : Runner
+    graph : Graph
+        Of a plane, or of the volume.
+    budget_bytes : int
+        That features may take.
+    tile : int, optional
+        Largest side of a piece; None chooses by the budget.
+    """
+
+    runner: Runner
+    graph: Graph
+    budget_bytes: int
+    tile: int | None = None
+    _plans: dict[tuple[int, ...], StripPlan] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, runner: Runner, size: Sequence[int], budget_bytes: int, tile: int | None = None) -> ExactEngine:
+        """Trace a network for planes or volumes of a size.
+
+        Raises
+        ------
+        UntraceableError
+            If that cannot be done.
+        """
+        return cls(runner, _prepared(runner.network, size, runner), budget_bytes, tile)
+
+    @property
+    def exact(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def seam(self) -> None:
+        """There is none."""
+        return
+
+    def pieces(self, window: Window) -> list[Window]:
+        """Say which windows `run` will yield."""
+        return pieces_of(window, self.plan(window))
+
+    def run(self, read: Read, window: Window) -> Iterator[tuple[Window, Tensor]]:
+        """Yield windows and their probabilities (N, K, *size)."""
+        plan = self.plan(window)
+
+        def pixels(wanted: Window) -> Tensor:
+            return read(wanted).to(self.runner.device, self.runner.dtype, non_blocking=True)
+
+        strips = stream(self.graph, pixels, rows=plan.rows, axis=plan.axis, columns=plan.columns, window=window)
+        for piece, logits in strips:
+            yield piece, self.runner.probabilities(logits)
+
+    def plan(self, window: Window) -> StripPlan:
+        """Return how a window is cut into strips."""
+        size = size_of(window)
+        if size not in self._plans:
+            self._plans[size] = self._plan(window)
+        return self._plans[size]
+
+    def _plan(self, window: Window) -> StripPlan:
+        rows = ROWS["cpu" if self.runner.device.type == "cpu" else "gpu", self.graph.dims]
+        if self.tile is None:
+            return plan_strips(self.graph, self.budget_bytes, window, rows, self.runner.dtype)
+        axis = max(range(self.graph.dims), key=lambda i: window[i].length)
+        return StripPlan(axis, self.tile, (self.tile,) * self.graph.dims, 0)
+
+
+# The graph made last of each network: a preview and the run that follows it share one.
+_GRAPHS: WeakKeyDictionary[Network, tuple[object, Graph]] = WeakKeyDictionary()
+
+
+def _prepared(network: Network, size: Sequence[int], runner: Runner) -> Graph:
+    """Return the graph of a network for images of a size; made again if its weights have changed."""
+    tensors = (*network.parameters(), *network.buffers())
+    versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)  # noqa: SLF001
+    state = (tuple(size), runner.device, runner.dtype, versions)
+    found = _GRAPHS.get(network)
+    if found is None or found[0] != state:
+        with torch.no_grad():
+            found = _GRAPHS[network] = (state, prepare(network, size, runner.device, runner.dtype))
+    return found[1]

@@ -56,6 +56,15 @@ class Image:
         return dtype
 
     @property
+    def chunks(self) -> dict[str, int]:
+        """Size along T, C, Z, Y and X of what is read from disk or computed at once; 1 where any part can be."""
+        chunks = getattr(self.array, "chunks", None)
+        if not isinstance(chunks, tuple) or len(chunks) != len(self.array.shape):
+            return dict.fromkeys("TCZYX", 1)
+        # Dask names the size of each chunk along an axis, the others one size for all
+        return sizes([int(max(part) if isinstance(part, tuple) else part) for part in chunks], self.axes)
+
+    @property
     def label_axes(self) -> str:
         """The axes of a label image of this image: its own without C, in its own order."""
         return without(self.axes, "C")

@@ -46,6 +46,12 @@ class Rescaled:
         """Of the image before resampling, whose range the values keep."""
         return self.image.dtype
 
+    @property
+    def chunks(self) -> dict[str, int]:
+        """Of the image, about as large on the new grid."""
+        chunks = self.image.chunks
+        return {**chunks, "Y": scaled(chunks["Y"], self.factor), "X": scaled(chunks["X"], self.factor)}
+
     def read(self, t: int, z: slice, y: slice, x: slice, channels: Sequence[int] | None = None) -> npt.NDArray[Any]:
         """Read a region (C, Z, Y, X) of the resampled image; see `Image.read`."""
         size, new = self.image.sizes, self.sizes

@@ -30,6 +30,10 @@ class LabelsError(NapariUnetError):
     """Labels or a reviewed region that cannot be trained on, measured or exported."""
 
 
+class SessionError(NapariUnetError):
+    """A project folder that cannot be used, or only read."""
+
+
 class ModelError(NapariUnetError):
     """A model, weights file or network description that cannot be used."""
 
@@ -75,6 +79,10 @@ class DeviceError(NapariUnetError):
     """The requested device does not exist or has too little memory."""
 
 
+class FastModeError(NapariUnetError):
+    """The fast mode cannot be had: a package is missing, or the network or the device does not suit it."""
+
+
 class ExportError(NapariUnetError):
     """A file that could not be written; whatever stood in its place is unchanged."""
 
@@ -91,5 +99,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the processor or on a GPU; torch says it in several ways."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    known = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in known)
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+# PyTorch, then the C++ library, then cuDNN and cuBLAS, which find no algorithm when none gets the memory it needs.
+_OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "bad allocation", "alloc_failed",
+    "find a valid cudnn algorithm", "unable to find an engine",
+)  # fmt: skip

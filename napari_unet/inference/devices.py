@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import gc
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,15 +21,10 @@ class DeviceInfo:
 
 def list_devices() -> tuple[DeviceInfo, ...]:
     """Find the devices of this machine, the fastest kind first."""
-    found = [_cuda(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    if torch.backends.mps.is_available():
-        found.append(DeviceInfo("mps", "Apple GPU (MPS)"))
-    return (*found, DeviceInfo("cpu", "CPU"))
-
-
-def _cuda(index: int) -> DeviceInfo:
-    free, _ = torch.cuda.mem_get_info(index)
-    return DeviceInfo(f"cuda:{index}", torch.cuda.get_device_name(index), free)
+    return tuple(
+        replace(device, free_bytes=_free_bytes(torch.device(device.name))) if device.name.startswith("cuda") else device
+        for device in _devices()
+    )
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -39,13 +35,12 @@ def choose_device(name: str = "auto") -> torch.device:
     DeviceError
         If this machine has no such device.
     """
-    devices = list_devices()
     if name == "auto":
-        with_memory = [device for device in devices if device.free_bytes is not None]
-        best = max(with_memory, key=lambda device: device.free_bytes or 0, default=devices[0])
-        return torch.device(best.name)
+        # A GPU that does not even tell its memory is one that others have filled.
+        usable = [device for device in list_devices() if device.free_bytes != 0]
+        return torch.device(max(usable, key=lambda device: device.free_bytes or 0).name)
     wanted = "cuda:0" if name == "cuda" else name
-    names = [device.name for device in devices]
+    names = [device.name for device in _devices()]
     if wanted not in names:
         raise DeviceError(f'This machine has no device "{name}". Choose "auto" or one of: {", ".join(names)}.')
     return torch.device(wanted)
@@ -53,4 +48,37 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def describe_device(device: torch.device) -> str:
     """Name a device for people, such as "CPU" or "NVIDIA L4"."""
-    return next((known.title for known in list_devices() if known.name == str(device)), str(device))
+    return next((known.title for known in _devices() if known.name == str(device)), str(device))
+
+
+def usable_bytes(device: torch.device) -> int:
+    """Return how much memory of a CUDA device may still be taken by this process."""
+    # PyTorch keeps memory that it does not use, and the driver counts that as taken.
+    spare = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return _free_bytes(device) + spare
+
+
+def empty_caches() -> None:
+    """Give back memory of GPUs that is kept for later use."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def _devices() -> list[DeviceInfo]:
+    """Find devices without asking for their memory, which would take some on each GPU."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = [DeviceInfo(f"cuda:{index}", torch.cuda.get_device_name(index)) for index in range(count)]
+    if torch.backends.mps.is_available():
+        found.append(DeviceInfo("mps", "Apple GPU (MPS)"))
+    return [*found, DeviceInfo("cpu", "CPU")]
+
+
+def _free_bytes(device: torch.device) -> int:
+    try:
+        free: int = torch.cuda.mem_get_info(device)[0]
+    except RuntimeError:
+        return 0
+    return free

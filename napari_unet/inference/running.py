@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, assert_never
 
 import torch
@@ -39,7 +40,7 @@ class Runner:
     Parameters
     ----------
     model : Model
-        Its network is moved to the device and stays there.
+        Its network is moved to the device when it is first run as a whole, and stays there.
     device : torch.device
     precision : "float32" | "float16" | "bfloat16"
         Of the arithmetic; logits are turned into probabilities in float32.
@@ -49,33 +50,56 @@ class Runner:
         self.model, self.device, self.precision = model, device, precision
         self.dtype: torch.dtype = getattr(torch, precision)
         self.dims = model.spec.dims
-        self.network = model.network.to(device).eval()
-        if self.dims == 2:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = model.network.eval()
 
-    @torch.inference_mode()
+    def upload(self, image: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Copy an image to the device, as numbers of another kind if wanted."""
+        # Only CUDA keeps what it has not copied yet: Apple's GPU would read memory that is in use for something else.
+        return image.to(self.device, dtype, non_blocking=self.device.type == "cuda")
+
     def logits(self, image: Tensor) -> Tensor:
         """Run the network on a tile (N, C, [Z,] Y, X) float32; logits (N, K, [Z,] Y, X)."""
-        image = image.to(self.device, non_blocking=True)
+        self.network.to(self.device)
         if self.dims == 2:
-            image = image.contiguous(memory_format=torch.channels_last)
-        with self._arithmetic():
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with self.arithmetic(), self._autocast():
+            image = self.upload(image)
+            if self.dims == 2:
+                image = image.contiguous(memory_format=torch.channels_last)
             return self.network.on_grid(image)
 
     @torch.inference_mode()
     def probabilities(self, logits: Tensor) -> Tensor:
         """From logits (N, K, ...) to probabilities of the same shape, float32, on the device.
 
-        Raises
-        ------
-        PrecisionError
-            If half precision was not enough.
+        Where half precision was not enough, they are not numbers; nobody waits here to find out.
         """
-        if self.dtype != torch.float32 and not bool(torch.isfinite(logits).all()):
-            raise PrecisionError(
-                f"The numbers of this network become too large for {self.precision}. Choose float32 for it."
-            )
-        return probabilities_of(logits, self.model.activation)
+        found = probabilities_of(logits, self.model.activation)
+        if self.dtype == torch.float32:
+            return found
+        # Infinity times 0 is not a number, where a sigmoid of infinity would be a 1.
+        return found + 0 * logits.float()
 
-    def _arithmetic(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """Compute without gradients, and in float32 where that was asked for: cuDNN would take 19 bits of it."""
+        plain = self.device.type == "cuda" and self.dtype == torch.float32
+        cudnn = torch.backends.cudnn
+        exactly = cudnn.flags(enabled=cudnn.enabled, benchmark=cudnn.benchmark, allow_tf32=False)
+        with torch.inference_mode(), exactly if plain else nullcontext():
+            yield
+
+    def _autocast(self) -> AbstractContextManager[object]:
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
+
+
+def check_numbers(precision: Precision, *, finite: bool) -> None:
+    """Refuse probabilities that are no numbers.
+
+    Raises
+    ------
+    PrecisionError
+        If half precision was not enough.
+    """
+    if not finite and precision != "float32":
+        raise PrecisionError(f"The numbers of this network become too large for {precision}. Choose float32 for it.")

@@ -78,11 +78,16 @@ class ExactEngine:
         plan = self.plan(window)
 
         def pixels(wanted: Window) -> Tensor:
-            return read(wanted).to(self.runner.device, self.runner.dtype, non_blocking=True)
+            return self.runner.upload(read(wanted), self.runner.dtype)
 
         strips = stream(self.graph, pixels, rows=plan.rows, axis=plan.axis, columns=plan.columns, window=window)
-        for piece, logits in strips:
-            yield piece, self.runner.probabilities(logits)
+        while True:
+            with self.runner.arithmetic():
+                found = next(strips, None)
+            if found is None:
+                return
+            yield found[0], self.runner.probabilities(found[1])
+            del found
 
     def plan(self, window: Window) -> StripPlan:
         """Return how a window is cut into strips."""
@@ -93,10 +98,7 @@ class ExactEngine:
 
     def _plan(self, window: Window) -> StripPlan:
         rows = ROWS["cpu" if self.runner.device.type == "cpu" else "gpu", self.graph.dims]
-        if self.tile is None:
-            return plan_strips(self.graph, self.budget_bytes, window, rows, self.runner.dtype)
-        axis = max(range(self.graph.dims), key=lambda i: window[i].length)
-        return StripPlan(axis, self.tile, (self.tile,) * self.graph.dims, 0)
+        return plan_strips(self.graph, self.budget_bytes, window, rows, self.runner.dtype, self.tile)
 
 
 # The graph made last of each network: a preview and the run that follows it share one.

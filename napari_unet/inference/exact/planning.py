@@ -14,7 +14,9 @@ from napari_unet.inference.exact.memory import strip_bytes
 
 # Columns narrower than this would mostly compute what their neighbours compute too.
 NARROW = {2: 256, 3: 64}
-GRAIN = 64
+# Sides of columns and strips are multiples of these, where they can be.
+GRAIN = 32
+LOW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,12 @@ class StripPlan:
 
 
 def plan_strips(
-    graph: Graph, budget_bytes: int, window: Window, rows: Sequence[int], dtype: torch.dtype = torch.float32
+    graph: Graph,
+    budget_bytes: int,
+    window: Window,
+    rows: Sequence[int],
+    dtype: torch.dtype = torch.float32,
+    largest: int | None = None,
 ) -> StripPlan:
     """Choose the widest columns, and then the best number of rows, whose features fit into a budget.
 
@@ -48,18 +55,22 @@ def plan_strips(
     graph : Graph
     budget_bytes : int
     window : Window
-        Of the logits, that is to be cut into strips.
+        Of the logits, that is to be cut into strips. Only its size counts.
     rows : sequence of int
         Of a strip, the best number first.
     dtype : torch.dtype
         Of the features.
+    largest : int, optional
+        Side of a piece, even if memory would allow more.
     """
-    axis = max(range(graph.dims), key=lambda i: window[i].length)
+    size = size_of(window)
+    axis = max(range(graph.dims), key=size.__getitem__)
+    most = max(size) if largest is None else largest
+    counts = rows if largest is None else (largest, *(n for n in rows if n < largest))
     plan = None
-    for columns in _columns(size_of(window), axis, NARROW[graph.dims]):
-        # A strip that is higher than the image is one strip.
-        for count in [n for n in rows if n < columns[axis]] or rows[-1:]:
-            peak = strip_bytes(graph, count, axis, _middle(window, columns), dtype)
+    for columns in _columns(size, axis, NARROW[graph.dims], most):
+        for count in dict.fromkeys(_even(size[axis], n, LOW) for n in counts):
+            peak = strip_bytes(graph, count, axis, _middle(graph.everything, columns), dtype)
             plan = StripPlan(axis, count, columns, peak)
             if peak <= budget_bytes:
                 return plan
@@ -83,21 +94,31 @@ def pieces_of(window: Window, plan: StripPlan) -> list[Window]:
     return [tuple(part or row for part in column) for column in product(*others) for row in along]
 
 
-def _columns(size: tuple[int, ...], axis: int, narrow: int) -> Iterator[tuple[int, ...]]:
-    """Yield sides of blocks, from those of the whole image on, the longest side halved each time."""
-    sides = list(size)
+def _columns(size: tuple[int, ...], axis: int, narrow: int, most: int) -> Iterator[tuple[int, ...]]:
+    """Yield sides of blocks, the largest first; the longest side is divided by two each time."""
+    parts = [1 if i == axis else -(-n // most) for i, n in enumerate(size)]
     while True:
-        yield tuple(sides)
-        others = [i for i in range(len(size)) if i != axis]
-        longest = max(others, key=lambda i: sides[i])
+        sides = tuple(_even(n, -(-n // count), GRAIN) for n, count in zip(size, parts, strict=True))
+        yield tuple(n if i == axis else min(n, most) for i, n in enumerate(sides))
+        longest = max((i for i in range(len(size)) if i != axis), key=lambda i: sides[i])
         if sides[longest] < 2 * narrow:
             return
-        sides[longest] = -(-sides[longest] // (2 * GRAIN)) * GRAIN
+        parts[longest] *= 2
 
 
-def _middle(window: Window, columns: tuple[int, ...]) -> Window:
+def _even(size: int, most: int, grain: int) -> int:
+    """Return a side, about `most`, that divides a length into parts of about the same size.
+
+    Few different shapes are what libraries for GPUs like best, and a small rest is of no use to anybody.
+
+    >>> _even(1000, 512, 32), _even(130, 128, 8), _even(100, 128, 8)
+    (512, 72, 100)
+    """
+    count = -(-size // most)
+    return size if count == 1 else min(most, -(-size // (count * grain)) * grain)
+
+
+def _middle(everything: Window, columns: tuple[int, ...]) -> Window:
     """Return a column with neighbours on both sides, where there are any."""
-    starts = (
-        part.start + (part.length - side) // 2 // GRAIN * GRAIN for part, side in zip(window, columns, strict=True)
-    )
+    starts = ((part.length - side) // 2 // GRAIN * GRAIN for part, side in zip(everything, columns, strict=True))
     return tuple(Interval(start, start + side) for start, side in zip(starts, columns, strict=True))

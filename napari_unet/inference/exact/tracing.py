@@ -98,7 +98,7 @@ def trace(network: Network, size: Sequence[int]) -> Graph:
     blank = {name: tensor.detach().to("meta") for name, tensor in real.items()}
     dtype = next((tensor.dtype for tensor in network.parameters()), torch.float32)
     image = torch.empty((1, network.in_channels, *size), dtype=dtype, device="meta")
-    recorder = Recorder(image, [(blank[name], tensor.detach()) for name, tensor in real.items()])
+    recorder = Recorder(image, [(blank[name], _at_hand(tensor)) for name, tensor in real.items()])
     weights = {f"network.{name}": tensor for name, tensor in blank.items()}
     try:
         with torch.no_grad(), recorder:
@@ -268,6 +268,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if len(orders) != 1:
             raise UntraceableError("The network mixes images whose axes are in different orders.")
         return filled, nodes, orders.pop()
+
+
+def _at_hand(tensor: Tensor) -> Tensor:
+    """Return numbers on the CPU, where constants are, and float64, which not every GPU knows."""
+    return tensor.detach() if tensor.is_meta else tensor.detach().cpu()
 
 
 def _changes_input(function: Any) -> bool:  # noqa: ANN401

@@ -1,0 +1,285 @@
+"""The project folder of an image: what belongs to it, where it lies, and who may write to it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import Field, ValidationError
+
+from napari_unet.atomic import write_bytes
+from napari_unet.errors import ExportError, SessionError
+from napari_unet.networks.spec import Config
+from napari_unet.session.locking import ProjectLock
+
+SCHEMA = 1
+SUFFIX = ".napari-unet"
+FILE = "project.json"
+JOURNAL, SNAPSHOTS, MODELS = "journal", "snapshots", "models"
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+# From a schema version to the next one. Each is given a copy.
+MIGRATIONS: Mapping[int, Migration] = {}
+
+
+class ImageIdentity(Config):
+    """How an image is known again.
+
+    Attributes
+    ----------
+    name : str
+    path : str, optional
+        Of its file, as it was opened last.
+    shape : tuple of int
+    dtype : str
+    fingerprint : str
+        Of some of its pixels, see `napari_unet.session.identity.fingerprint`.
+    """
+
+    name: str
+    path: str | None = None
+    shape: tuple[int, ...]
+    dtype: str
+    fingerprint: str
+
+    def same_pixels(self, other: ImageIdentity) -> bool:
+        """Whether the pixels are the same, wherever they lie."""
+        return (self.shape, self.dtype, self.fingerprint) == (other.shape, other.dtype, other.fingerprint)
+
+
+class ModelEntry(Config):
+    """A model of the project.
+
+    Attributes
+    ----------
+    file : str
+        In the folder of models.
+    title : str
+    parent : str, optional
+        File or name of the model that it was fine-tuned from.
+    edits : int
+        Number of the last edit that it may have learnt from.
+    time : float
+        Seconds since 1970, UTC.
+    score, old_score : float, optional
+        On the held-out corrections, of this model and of its parent.
+    held_out_px : int
+        Pixels behind the scores.
+    """
+
+    file: str
+    title: str
+    parent: str | None = None
+    edits: int = 0
+    time: float = 0.0
+    score: float | None = None
+    old_score: float | None = None
+    held_out_px: int = 0
+
+
+class LayerEntry(Config):
+    """A layer of labels, so that its edits mean something even before the first snapshot of it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    about: dict[str, Any] = Field(default_factory=dict)
+
+
+class ProjectFile(Config):
+    """What `project.json` holds."""
+
+    schema_version: int = SCHEMA
+    image: ImageIdentity
+    layers: dict[str, LayerEntry] = Field(default_factory=dict)
+    models: tuple[ModelEntry, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    closed: bool = True
+
+
+@dataclass(slots=True)
+class Project:
+    """An open project folder.
+
+    Attributes
+    ----------
+    folder : Path
+    file : ProjectFile
+    lock : ProjectLock, optional
+        None if it can only be read.
+    obstacle : str
+        Why it can only be read; empty if it can be written.
+    remark : str
+        What the user should know about where it lies; may be empty.
+    """
+
+    folder: Path
+    file: ProjectFile
+    lock: ProjectLock | None = None
+    obstacle: str = ""
+    remark: str = ""
+    unclean: bool = field(default=False)
+
+    @property
+    def writable(self) -> bool:
+        """Whether we may write to it."""
+        return self.lock is not None and self.lock.held
+
+    @property
+    def journal(self) -> Path:
+        """Folder of the journal."""
+        return self.folder / JOURNAL
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the snapshots."""
+        return self.folder / SNAPSHOTS
+
+    @property
+    def models(self) -> Path:
+        """Folder of the models."""
+        return self.folder / MODELS
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401
+        """Change what `project.json` holds, and write it.
+
+        Raises
+        ------
+        SessionError
+            If the project can only be read.
+        ExportError
+            If it cannot be written; what was there is unchanged.
+        """
+        if not self.writable:
+            raise SessionError(f'The project "{self.folder.name}" can only be read: {self.obstacle}')
+        changed = self.file.model_copy(update=changes)
+        write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
+        self.file = changed
+
+    def close(self, *, clean: bool) -> None:
+        """Give the folder back; `clean` if nothing is left to be recovered."""
+        if self.writable and clean:
+            with contextlib.suppress(ExportError):
+                self.update(closed=True)
+        if self.lock is not None:
+            self.lock.release()
+
+
+def open_project(image: ImageIdentity, folder: Path | None = None) -> Project:
+    """Open the project of an image, or make one.
+
+    It lies next to the image. Where nothing can be written there, or where the image is in no file, it
+    lies in the user's own folder for such things, and `remark` says so.
+
+    Parameters
+    ----------
+    image : ImageIdentity
+    folder : Path, optional
+        Another place.
+
+    Raises
+    ------
+    SessionError
+        If no folder can be written at all, or the project cannot be read.
+    """
+    beside = folder or beside_image(image)
+    problem: OSError | ExportError | None = None
+    if beside is not None:
+        try:
+            return _open(beside, image)
+        except (OSError, ExportError) as error:
+            problem = error
+    home = state_folder(image)
+    try:
+        project = _open(home, image)
+    except (OSError, ExportError) as error:
+        raise SessionError(
+            f'Corrections cannot be saved: neither next to the image nor in "{home}" can files be written ({error}). '
+            "Free some space, or set NAPARI_UNET_HOME to a folder that can be written, and open the image again."
+        ) from error
+    if problem is not None:
+        project.remark = f'The folder of the image cannot be written, so corrections are kept in "{home}".'
+    return project
+
+
+def beside_image(image: ImageIdentity) -> Path | None:
+    """Return the project folder next to an image; None if it is in no file."""
+    if image.path is None:
+        return None
+    path = Path(image.path)
+    return path.with_name(path.name + SUFFIX)
+
+
+def state_folder(image: ImageIdentity) -> Path:
+    """Return the project folder of an image in the user's own folder."""
+    home = os.environ.get("NAPARI_UNET_HOME") or platformdirs.user_state_dir("napari-unet", appauthor=False)
+    known = f"{image.path}|{image.fingerprint}" if image.path else image.fingerprint
+    name = re.sub(r"[^\w.-]+", "_", image.name)[:60] or "image"
+    return Path(home) / "projects" / f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:12]}{SUFFIX}"
+
+
+def _open(folder: Path, image: ImageIdentity) -> Project:
+    """Open or make a project folder; raises OSError or ExportError where nothing can be written."""
+    path = folder / FILE
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = ProjectLock(folder)
+    try:
+        locked = lock.acquire()
+    except OSError:
+        if not path.is_file():
+            raise
+        return Project(folder, _read(path)[0], None, "the folder cannot be written.")
+    if not locked:
+        who = lock.holder()
+        obstacle = f"{who} is working on it." if who else "another window is working on it."
+        if not path.is_file():  # the other one is making it at this moment
+            return Project(folder, ProjectFile(image=image), None, obstacle)
+        return Project(folder, _read(path)[0], None, obstacle)
+    try:
+        return _ours(folder, image, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _ours(folder: Path, image: ImageIdentity, lock: ProjectLock) -> Project:
+    path = folder / FILE
+    if not path.is_file():
+        project = Project(folder, ProjectFile(image=image), lock)
+        project.update(closed=False)
+        return project
+    file, version = _read(path)
+    if version > SCHEMA:
+        lock.release()
+        return Project(folder, file, None, "it was made by a newer version of napari-unet. Update it to go on.")
+    if version < SCHEMA:
+        write_bytes(path.with_suffix(f".v{version}.bak"), path.read_bytes())
+    project = Project(folder, file, lock, unclean=not file.closed)
+    moved = file.image.same_pixels(image)
+    project.update(closed=False, **({"image": image} if moved else {}))
+    return project
+
+
+def _read(path: Path) -> tuple[ProjectFile, int]:
+    """Read `project.json` in whatever version it is."""
+    try:
+        known = json.loads(path.read_bytes())
+        version = int(known["schema_version"])
+        for step in range(version, SCHEMA):
+            known = MIGRATIONS[step](known) | {"schema_version": step + 1}
+        if version > SCHEMA:  # what we know of it is enough to show it
+            known = {key: value for key, value in known.items() if key in ProjectFile.model_fields}
+        return ProjectFile.model_validate(known), version
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise SessionError(
+            f'"{path}" cannot be read as a project ({str(error).splitlines()[0]}). Rename its folder to begin anew; '
+            "the corrections in it are not touched."
+        ) from error

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.imaging.chunks import Chunks
 from napari_unet.imaging.image import from_canonical
 from napari_unet.imaging.rescaling import interpolate, positions
 from napari_unet.inference.exact.intervals import Interval, Window, size_of
@@ -36,17 +37,26 @@ class Reordered:
     def __init__(self, array: Any, axes: str) -> None:  # noqa: ANN401
         self.array, self.axes = array, f"C{axes}"
 
-    def __setitem__(self, key: tuple[Any, ...], values: Block) -> None:
-        """Write (K, Z, Y, X) values at [:, t, z, y, x]."""
-        classes, t, z, y, x = key
-        wanted = {"C": classes, "T": slice(t, t + 1), "Z": z, "Y": y, "X": x}
-        self.array[tuple(wanted[axis] for axis in self.axes)] = from_canonical(values[None], self.axes)
+    def put(self, window: Window, values: Block) -> None:
+        """Write (K, T, Z, Y, X) values to a window along T, Z, Y and X."""
+        wanted = {"C": slice(None), **{axis: slice(*part) for axis, part in zip("TZYX", window, strict=True)}}
+        self.array[tuple(wanted[axis] for axis in self.axes)] = from_canonical(values.swapaxes(0, 1), self.axes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the array."""
         dtype: np.dtype[Any] = np.dtype(self.array.dtype)
         return dtype
+
+    @property
+    def chunks(self) -> Chunks | None:
+        """What should be written at once, along T, Z, Y and X; None where nothing is gained by it."""
+        found = Chunks.of(self.array)
+        if found is None:
+            return None
+        along = {"T": (0, 1), "Z": (0, 1), **dict(zip(self.axes, found.cuts, strict=True))}
+        itemsize = self.dtype.itemsize * int(self.array.shape[0])
+        return Chunks(tuple(along[axis] for axis in "TZYX")).grown(itemsize, (3,))
 
 
 @dataclass(frozen=True, slots=True)

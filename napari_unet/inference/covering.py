@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from napari_unet.imaging.statistics import Readable, Statistics
 from napari_unet.inference.canvas import Canvas, Grids
 from napari_unet.inference.engines.choosing import Ladder
 from napari_unet.inference.exact.intervals import Window
-from napari_unet.inference.writing import Writer
+from napari_unet.inference.writing import Writer, in_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,15 @@ class Cover:
     grids : Grids
         Of the image and of the network.
     writer : Writer
+    as_bytes : bool
+        Whether that stores bytes, which then are all that comes from the device.
     """
 
     ladder: Ladder
     source: Source
     grids: Grids
     writer: Writer
+    as_bytes: bool = False
 
     def run(self, slabs: Sequence[Window]) -> Generator[Event, None, None]:
         """Cover slabs (T, Z, Y, X), one event a piece; whatever happens, what has been computed is written."""
@@ -108,10 +111,10 @@ class Cover:
         """Window of a piece along Z, Y and X."""
         return (slab[1], *piece) if self.source.dims == 2 else piece
 
-    def _block(self, values: Tensor) -> npt.NDArray[np.float32]:
+    def _block(self, values: Tensor) -> npt.NDArray[Any]:
         """From (N, K, [Z,] Y, X) on the device to (K, Z, Y, X)."""
         values = values.transpose(0, 1) if self.source.dims == 2 else values[0]
-        block: npt.NDArray[np.float32] = values.cpu().numpy()
+        block: npt.NDArray[Any] = (in_bytes(values) if self.as_bytes and self.grids.same else values).cpu().numpy()
         return block
 
 

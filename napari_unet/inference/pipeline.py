@@ -17,7 +17,7 @@ import numpy.typing as npt
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ImageError
 from napari_unet.events import Event, finish_warning
-from napari_unet.imaging.image import Image, check_channels, from_canonical, open_image
+from napari_unet.imaging.image import Image, check_channels, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
 from napari_unet.imaging.statistics import Readable, check_input, statistics_events
 from napari_unet.inference.canvas import MOST_RESCALED_PX, Grids, Reordered
@@ -28,8 +28,9 @@ from napari_unet.inference.engines.base import Seam
 from napari_unet.inference.engines.choosing import Ladder, planes_at_once
 from napari_unet.inference.exact.intervals import Interval, size_of, whole
 from napari_unet.inference.exact.intervals import Window as Intervals
+from napari_unet.inference.outputs import check_out, new_array, probability_type
 from napari_unet.inference.slabs import Order, plan_slabs
-from napari_unet.inference.writing import DirectWriter
+from napari_unet.inference.writing import choose_writer
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import ModelSpec
 
@@ -97,7 +98,8 @@ def predict_events(
     image : Image
     config : InferenceConfig, optional
     out : array written as (K, T, Z, Y, X), optional
-        float32, or uint8 where 255 means 1. Is written piece by piece; a new numpy array by default.
+        float32, or uint8 where 255 means 1. Is written piece by piece, the chunks of a file once each; a new numpy
+        array of float32 by default.
     wish : Wish, optional
         A part of the image, and the order; all of it by default.
 
@@ -105,6 +107,8 @@ def predict_events(
     ------
     ChannelError, ImageError, DeviceError
         If channels, image, window or device do not fit.
+    ExportError
+        If `out` cannot be written.
     """
     config, wish = config or InferenceConfig(), wish or Wish()
     window = _check_window(image, wish.region)
@@ -113,7 +117,7 @@ def predict_events(
     source = rescale(image, scale_factor(model.spec, image.pixel_size, config.diameter_px))
     statistics = yield from statistics_events(source, model.spec.normalization, channels, range(*window[0]))
     if out is None:
-        out = np.empty((len(model.spec.classes), *size_of(window)), np.float32)
+        out = new_array((len(model.spec.classes), *size_of(window)), np.float32)
     device, dims = choose_device(config.device), model.spec.dims
     grids = Grids(_plane(image), _plane(source))
     size = grids.network if dims == 2 else (source.sizes["Z"], *grids.network)
@@ -124,7 +128,8 @@ def predict_events(
         [_window(d) for d in wish.done],
     )
     slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
-    cover = Cover(ladder, Source(source, statistics, channels, dims), grids, DirectWriter(out, window))
+    writer = choose_writer(out, window, order.done)
+    cover = Cover(ladder, Source(source, statistics, channels, dims), grids, writer, np.dtype(out.dtype) == np.uint8)
     yield from cover.run(slabs)
     return Prediction(
         out, describe_device(ladder.means.device), ladder.engine.exact, ladder.engine.seam, tuple(ladder.notes)
@@ -188,7 +193,9 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     tile: int | None = None,
     device: str = "auto",
     out: Any | None = None,  # noqa: ANN401
-) -> npt.NDArray[np.float32]:
+    *,
+    dtype: npt.DTypeLike | None = None,
+) -> npt.NDArray[Any]:
     """Predict a probability map.
 
     Parameters
@@ -207,28 +214,30 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         Side of the write region of a tile in pixels; None chooses.
     device : str
         "auto", "cpu", "mps", "cuda" or "cuda:N".
-    out : Zarr or numpy array, optional
-        Of the result's shape, is written tile by tile.
+    out : Zarr, h5py or numpy array, optional
+        Of the result's shape, float32 or uint8. Is written piece by piece, each chunk once.
+    dtype : "float32" or "uint8", optional
+        Of the result: probabilities from 0 to 1, or from 0 to 255; float32 by default, or as `out`.
 
     Returns
     -------
-    (class, *axes without C) float32
-        In the order of axes that was given.
+    (class, *axes without C) float32 or uint8
+        In the order of axes that was given; `out`, if that was given.
 
     Raises
     ------
-    AxesError, ChannelError, ImageError, DeviceError
-        If axes, channels, image or device do not fit.
+    AxesError, ChannelError, ImageError, DeviceError, ModelError
+        If axes, channels, image, device or type do not fit, or there is too little memory for the result.
+    ExportError
+        If `out` cannot be written.
     """
     source = as_image(image, axes, pixel_size)
     config = InferenceConfig(channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device)
-    check_out(out, (len(model.spec.classes), *source.label_shape), np.float32)
-    target = None if out is None else Reordered(out, source.label_axes)
-    found = finish_warning(predict_events(model, source, config, target))
-    if out is not None:
-        written: npt.NDArray[np.float32] = out
-        return written
-    return from_canonical(np.moveaxis(found.probabilities, 0, 1), f"C{source.label_axes}")
+    kind, shape = probability_type(model, out, dtype), (len(model.spec.classes), *source.label_shape)
+    check_out(out, shape, kind)
+    result: npt.NDArray[Any] = new_array(shape, kind) if out is None else out
+    finish_warning(predict_events(model, source, config, Reordered(result, source.label_axes)))
+    return result
 
 
 def as_image(image: Any, axes: str | None, pixel_size: float | PixelSize | None) -> Image:  # noqa: ANN401
@@ -242,23 +251,6 @@ def as_image(image: Any, axes: str | None, pixel_size: float | PixelSize | None)
 def as_pixel_size(size: float | PixelSize) -> PixelSize:
     """Take one number as the size in the plane."""
     return size if isinstance(size, PixelSize) else PixelSize(None, float(size), float(size))
-
-
-def check_out(out: Any | None, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:  # noqa: ANN401
-    """Check an array that the result is to be written to.
-
-    Raises
-    ------
-    ImageError
-        If it has another shape, or a type that cannot hold the result.
-    """
-    if out is None:
-        return
-    if tuple(out.shape) != shape or not np.can_cast(dtype, out.dtype, "same_kind"):
-        raise ImageError(
-            f"The result has the shape {shape} and the type {np.dtype(dtype)}, and `out` has {tuple(out.shape)} and "
-            f"{out.dtype}. Give an array that fits."
-        )
 
 
 def as_channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:

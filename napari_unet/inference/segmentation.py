@@ -14,7 +14,8 @@ from napari_unet.errors import ModelError
 from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image, from_canonical
 from napari_unet.inference.config import InferenceConfig
-from napari_unet.inference.pipeline import Prediction, Wish, as_channels, as_image, check_out, predict_events
+from napari_unet.inference.outputs import check_out
+from napari_unet.inference.pipeline import Prediction, Wish, as_channels, as_image, predict_events
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import label_events
 from napari_unet.weights.model import Model

@@ -150,10 +150,11 @@ def fill(state: Mapping[str, Tensor], match: Match) -> tuple[dict[str, Tensor], 
 def _describe(checkpoint: Checkpoint, match: Match) -> ModelSpec:
     recognised = match.recognised
     network, named = recognised.network, recognised.classes
+    dims = resolve_options(network).dims
     return ModelSpec(
         name=checkpoint.path.stem,
         network=network,
-        dims=resolve_options(network).dims,
+        dims=dims,
         classes=named
         if len(named) == network.out_channels
         else class_names(network.out_channels, recognised.activation),
@@ -161,6 +162,7 @@ def _describe(checkpoint: Checkpoint, match: Match) -> ModelSpec:
         activation=recognised.activation,
         normalization=recognised.normalization,
         channel_names=recognised.channel_names,
+        patch_px=recognised.patch_px if len(recognised.patch_px) == dims else (),
         provenance=Provenance(source=f"{match.origin.name}, {match.origin.url}", notes=f"from {checkpoint.path.name}"),
     )
 

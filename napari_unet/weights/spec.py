@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from napari_unet.errors import ModelError
 from napari_unet.imaging.config import Normalization
@@ -58,6 +58,9 @@ class ModelSpec(Config):
         Size of a pixel in the plane that it was trained at.
     diameter_px : float, optional
         Typical diameter of the objects that it was trained on.
+    patch_px : tuple of int
+        Sides ([Z,] Y, X) of the patches that it was trained on; empty if they are not known. Networks that see all
+        of their input at once are shown windows of this size.
     provenance : Provenance
         Where it comes from.
     trained : bool
@@ -75,6 +78,7 @@ class ModelSpec(Config):
     channel_names: tuple[str, ...] = ()
     pixel_size_um: float | None = Field(default=None, gt=0)
     diameter_px: float | None = Field(default=None, gt=0)
+    patch_px: tuple[PositiveInt, ...] = ()
     provenance: Provenance = Provenance()
     trained: bool = True
 
@@ -91,6 +95,9 @@ class ModelSpec(Config):
             raise ValueError(message)
         if self.meaning == "instances" and self.activation == "sigmoid":
             message = 'instances have a background channel, which "sigmoid" has not'
+            raise ValueError(message)
+        if len(self.patch_px) not in {0, self.dims}:
+            message = f"patches of {len(self.patch_px)} dimensions for a network of {self.dims}"
             raise ValueError(message)
         return self
 

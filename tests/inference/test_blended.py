@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import napari_unet as nu
+from napari_unet.errors import ModelError
 from napari_unet.events import finish
+from napari_unet.imaging.config import Normalization
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.engines.blended import BlendedEngine, window_sides
 from napari_unet.inference.engines.overlapping import AxisCover, spread_along
@@ -20,6 +22,7 @@ from napari_unet.inference.running import Runner
 from napari_unet.networks.base import Network
 from napari_unet.networks.options.unet import UNetOptions
 
+RAW = Normalization(method="fixed", low=(0.0,), high=(1.0,))
 CPU = torch.device("cpu")
 PLENTY = 2**30
 
@@ -227,6 +230,15 @@ def test_windows_have_the_size_of_training():
     options = UNetOptions(depth=4, norm="instance")
     assert window_sides(options) == (256, 256)
     assert window_sides(options, (200, 100)) == (208, 112)
+
+
+def test_a_model_that_knows_its_patches_is_shown_windows_of_their_size(planar):
+    image = picture((150, 140))
+    found = nu.predict(planar.with_spec(patch_px=(64, 64), normalization=RAW), image[0, 0].numpy())
+    expected = textbook(planar, image, 64)[0]
+    assert np.abs(found - expected.numpy()).max() < 1e-5
+    with pytest.raises(ModelError, match="patches of 3 dimensions"):
+        planar.with_spec(patch_px=(64, 64, 64))
 
 
 def test_the_meter_finds_the_mean_and_the_highest_hundredth():

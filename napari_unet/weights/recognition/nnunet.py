@@ -165,6 +165,7 @@ def _recognised(
         notes=(*sentences, *plans.notes()),
         classes=plans.classes(outputs),
         channel_names=plans.channel_names(inputs),
+        patch_px=plans.patch_px,
     )
 
 

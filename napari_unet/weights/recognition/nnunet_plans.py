@@ -23,6 +23,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
 STANDARDIZED = Normalization(method="z-score")
 FIXED = {"RGBTo01Normalization": (0.0, 255.0), "NoNormalization": (0.0, 1.0)}
 UNBOUND = 1e30
+MOST_PX = 8192  # of the side of a patch: nobody could train on larger ones
 SCHEMES = ("ZScoreNormalization", "CTNormalization", "RescaleTo01Normalization", *FIXED)
 
 
@@ -177,6 +178,13 @@ class Plans:
         low, high, least_of_all, most_of_all = zip(*bounds, strict=True)
         clips = {"clip_low": least_of_all, "clip_high": most_of_all} if "CTNormalization" in schemes else {}
         return Normalization(method="fixed", low=low, high=high, **clips)
+
+    @property
+    def patch_px(self) -> tuple[int, ...]:
+        """Sides of the patches of training, in the order of the network's axes; empty if they are not told."""
+        sides = _list(self.configuration.get("patch_size"))
+        whole = [int(side) for side in sides if isinstance(side, int | float) and 1 <= side <= MOST_PX]
+        return tuple(whole) if len(whole) == len(sides) else ()
 
     def notes(self) -> Iterator[str]:
         """Say what else the training program does."""

@@ -179,6 +179,8 @@ class Recognised:
         More sentences for the report.
     classes, channel_names : tuple of str
         Names of the output and the input channels, where something beside the tensors tells them.
+    patch_px : tuple of int
+        Sides of the patches of training, where something tells them.
     """
 
     why: str
@@ -192,6 +194,7 @@ class Recognised:
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
+    patch_px: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ def test_a_folder_opens_with_classes_and_channels(folder):
     assert model.spec.normalization.method == "z-score"
     assert model.activation == "softmax"
     assert model.spec.pixel_size_um is None
+    assert model.spec.patch_px == (256, 256)
     assert any("0.5 × 0.5" in note for note in model.report.notes)
 
 

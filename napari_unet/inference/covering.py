@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy.typing as npt
@@ -13,8 +16,11 @@ from torch import Tensor
 from napari_unet.events import Event, Notice, TileDone
 from napari_unet.imaging.statistics import Readable, Statistics
 from napari_unet.inference.canvas import Canvas, Grids
-from napari_unet.inference.engines.choosing import Ladder
+from napari_unet.inference.engines.choosing import Ladder, planes_at_once
 from napari_unet.inference.exact.intervals import Window
+from napari_unet.inference.regions import subtract
+from napari_unet.inference.slabs import in_groups
+from napari_unet.inference.uploading import Uploader
 from napari_unet.inference.writing import Writer, in_bytes
 
 
@@ -38,12 +44,21 @@ class Source:
     statistics: Statistics
     channels: Sequence[int]
     dims: int
+    _uploaders: dict[torch.device, Uploader] = field(default_factory=dict, repr=False)
 
-    def read(self, t: int, window: Window) -> Tensor:
+    def read(self, t: int, window: Window, device: torch.device) -> Tensor:
         """Read a window along Z, Y, X: (Z, C, Y, X) for a 2D network, (1, C, Z, Y, X) for a 3D one."""
         z, y, x = (slice(*part) for part in window)
-        block = torch.from_numpy(self.statistics.normalize(self.image.read(t, z, y, x, self.channels), t))
+        block = self._normalized(self.image.read(t, z, y, x, self.channels), t, device)
         return block.transpose(0, 1) if self.dims == 2 else block[None]
+
+    def _normalized(self, pixels: npt.NDArray[Any], t: int, device: torch.device) -> Tensor:
+        """Normalize (C, Z, Y, X) pixels; those for CUDA there, where they are brought while it computes."""
+        if device.type != "cuda":
+            return torch.from_numpy(self.statistics.normalize(pixels, t))
+        if device not in self._uploaders:
+            self._uploaders[device] = Uploader(self.statistics, device)
+        return self._uploaders[device].upload(pixels, t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +85,51 @@ class Cover:
 
     def run(self, slabs: Sequence[Window]) -> Generator[Event, None, None]:
         """Cover slabs (T, Z, Y, X), one event a piece; whatever happens, what has been computed is written."""
-        done, left = 0, [self._pieces(slab) for slab in slabs]
+        done, left = 0, deque(slabs)
+        later = sum(map(self._pieces, left))
         try:
-            for number, slab in enumerate(slabs):
-                begun = done
-                for found in self._slab(slab):
-                    if isinstance(found, Notice):
-                        left[number:] = [self._pieces(slab) for slab in slabs[number:]]
-                        yield found
+            while left:
+                slab = left.popleft()
+                later -= self._pieces(slab)
+                placed: list[Window] = []
+                for found in self._slab(slab, placed):
+                    if not isinstance(found, Notice):
+                        done += 1
+                        yield TileDone(done, done + self.ladder.pieces_left + later, _regions(found))
                         continue
-                    done += 1
-                    yield TileDone(done, max(done, begun + sum(left[number:])), _regions(found))
+                    yield found
+                    fewer = len(self._planes(slab)) > 1
+                    unfinished = subtract(slab, placed) if fewer else []
+                    left = deque(part for one in (*unfinished, *left) for part in self._planes(one))
+                    later = sum(map(self._pieces, left))
+                    if fewer:
+                        break
         finally:
             written = self.writer.close()
         if written:
             yield TileDone(done, done, _regions(written))
 
-    def _slab(self, slab: Window) -> Generator[Notice | list[Window], None, None]:
-        """Cover a slab; yield for each piece what has been written by then."""
+    def _slab(self, slab: Window, placed: list[Window]) -> Generator[Notice | list[Window], None, None]:
+        """Cover a slab; yield for each piece what has been written by then, and add to what has found its place."""
         canvas = Canvas(slab, self.grids)
-        for found in self.ladder.run(
-            lambda window: self.source.read(slab[0].start, self._placed(slab, window)), self._window(slab)
-        ):
+        convert = in_bytes if self.as_bytes and self.grids.same else None
+        for found in self.ladder.run(partial(self._read, slab), self._window(slab), convert):
             if isinstance(found, Notice):
                 yield found
                 continue
             piece, values = found
             blocks = canvas.place(self._placed(slab, piece), self._block(values))
+            placed += [region for region, _ in blocks]
             yield [region for block in blocks for region in self.writer.write(block)]
+
+    def _read(self, slab: Window, window: Window) -> Tensor:
+        return self.source.read(slab[0].start, self._placed(slab, window), self.ladder.means.device)
+
+    def _planes(self, slab: Window) -> list[Window]:
+        """Divide a slab into what the device at hand is given at once."""
+        if self.source.dims == 3:
+            return [slab]
+        return in_groups(slab, planes_at_once(self.ladder.means.device, prod(self.grids.network)))
 
     def _pieces(self, slab: Window) -> int:
         return len(self.ladder.engine.pieces(self._window(slab)))
@@ -112,9 +144,9 @@ class Cover:
         return (slab[1], *piece) if self.source.dims == 2 else piece
 
     def _block(self, values: Tensor) -> npt.NDArray[Any]:
-        """From (N, K, [Z,] Y, X) on the device to (K, Z, Y, X)."""
+        """From (N, K, [Z,] Y, X) to (K, Z, Y, X)."""
         values = values.transpose(0, 1) if self.source.dims == 2 else values[0]
-        block: npt.NDArray[Any] = (in_bytes(values) if self.as_bytes and self.grids.same else values).cpu().numpy()
+        block: npt.NDArray[Any] = values.numpy()
         return block
 
 

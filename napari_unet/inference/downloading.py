@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -12,12 +13,21 @@ from napari_unet.inference.exact.intervals import Window
 from napari_unet.inference.running import Precision, check_numbers
 
 Copy = TypeVar("Copy")
+Convert = Callable[[Tensor], Tensor]
 
 
 def downloaded(
-    found: Iterator[tuple[Window, Tensor]], device: torch.device, precision: Precision
+    found: Iterator[tuple[Window, Tensor]], device: torch.device, precision: Precision, convert: Convert | None = None
 ) -> Iterator[tuple[Window, Tensor]]:
     """Bring pieces to the CPU, those of CUDA one behind what it computes.
+
+    Parameters
+    ----------
+    found : iterator of (window, tensor)
+    device : torch.device
+    precision : "float32" | "float16" | "bfloat16"
+    convert : callable, optional
+        What is done to the tensors before they are copied.
 
     Raises
     ------
@@ -26,12 +36,13 @@ def downloaded(
     """
     if device.type == "cuda":
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        yield from one_behind(found, lambda values: _CudaCopy(values, stream), lambda copy: copy.result(precision))
+        begin = partial(_CudaCopy, stream=stream, convert=convert)
+        yield from one_behind(found, begin, lambda copy: copy.result(precision))
         return
     for piece, values in found:
         # Not a number anywhere makes the sum so, and a sum needs no memory.
         check_numbers(precision, finite=precision == "float32" or bool(values.sum().isfinite()))
-        yield piece, values.cpu()
+        yield piece, (values if convert is None else convert(values)).cpu()
         del values
 
 
@@ -59,11 +70,14 @@ class _CudaCopy:
         May be forgotten at once.
     stream : torch.cuda.Stream
         Where copies queue.
+    convert : callable, optional
+        What is done to them before.
     """
 
-    def __init__(self, values: Tensor, stream: torch.cuda.Stream) -> None:
-        values = values.contiguous()  # channels first, as files are written
+    def __init__(self, values: Tensor, stream: torch.cuda.Stream, convert: Convert | None) -> None:
         finite = values.sum().isfinite()
+        # Channels first, as files are written.
+        values = (values if convert is None else convert(values)).contiguous()
         stream.wait_stream(torch.cuda.current_stream(values.device))
         with torch.cuda.stream(stream):
             self._values, self._finite = (_begun(x, stream) for x in (values, finite))

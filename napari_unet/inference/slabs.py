@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 from napari_unet.inference.exact.intervals import Interval, Window, replaced, size_of
@@ -57,22 +56,32 @@ def plan_slabs(window: Window, dims: int, order: Order, most_px: int | None = No
         them twice: by itself first, as cutting it out of the rest would cost more.
     """
     seen = None if order.visible is None else overlap(window, order.visible)
-    slabs: list[Window] = []
+    first: list[Window] = []
+    then: list[Window] = []
     for cell in _cells(window, order.planes if dims == 2 else window[1].length, seen):
-        for part in subtract(cell, order.done):
-            slabs += _visible_first(part, seen, dims)
-    if most_px is not None:
-        slabs = [piece for slab in slabs for piece in _cut(slab, most_px)]
-    return slabs
+        for part in _undone(cell, order.done):
+            shared = _apart(part, seen, dims)
+            if shared is not None:
+                first.append(shared)
+            then += subtract(part, [shared]) if shared is not None and dims == 2 else [part]
+    slabs = [*first, *then]
+    return slabs if most_px is None else [piece for slab in slabs for piece in _cut(slab, most_px)]
+
+
+def in_groups(window: Window, planes: int) -> list[Window]:
+    """Divide a window along T, Z, Y, X into groups of so many planes.
+
+    >>> [group[1] for group in in_groups((Interval(0, 1), Interval(0, 5), Interval(0, 9), Interval(0, 9)), 3)]
+    [Interval(start=0, stop=3), Interval(start=3, stop=5)]
+    """
+    start, stop = window[1]
+    return [replaced(window, 1, Interval(z, min(stop, z + planes))) for z in range(start, stop, planes)]
 
 
 def _cells(window: Window, planes: int, seen: Window | None) -> list[Window]:
     """Divide a window into groups of planes of one time point, those near to what is seen first."""
-    times, depth = (
-        [Interval(a, min(part.stop, a + n)) for a in range(part.start, part.stop, n)]
-        for part, n in zip(window[:2], (1, planes), strict=True)
-    )
-    cells: list[Window] = [(t, z, *window[2:]) for t, z in product(times, depth)]
+    times = (replaced(window, 0, Interval(t, t + 1)) for t in range(*window[0]))
+    cells = [cell for time in times for cell in in_groups(time, planes)]
     if seen is None:
         return cells
     return sorted(
@@ -81,16 +90,21 @@ def _cells(window: Window, planes: int, seen: Window | None) -> list[Window]:
 
 
 def _distance(a: Interval, b: Interval) -> int:
-    """How many pixels lie between two intervals."""
+    """How many pixels it is from one interval to another; 0 where they overlap."""
     return max(0, a.start - b.stop + 1, b.start - a.stop + 1)
 
 
-def _visible_first(part: Window, seen: Window | None, dims: int) -> list[Window]:
-    """Take out what is seen, if that is worth while."""
+def _undone(cell: Window, done: Sequence[Window]) -> list[Window]:
+    """Divide what of a cell is not done; most of thousands of windows lie elsewhere in time or depth."""
+    (t0, t1), (z0, z1) = cell[:2]
+    return subtract(cell, [w for w in done if w[0][0] < t1 and t0 < w[0][1] and w[1][0] < z1 and z0 < w[1][1]])
+
+
+def _apart(part: Window, seen: Window | None, dims: int) -> Window | None:
+    """Return what is seen, if it is worth while to do that by itself."""
     shared = None if seen is None else overlap(part, seen)
-    if shared is None or prod(size_of(shared)) >= APART[dims] * prod(size_of(part)):
-        return [part]
-    return [shared, *(subtract(part, [shared]) if dims == 2 else [part])]
+    worth = shared is not None and prod(size_of(shared)) < APART[dims] * prod(size_of(part))
+    return shared if worth else None
 
 
 def _cut(slab: Window, most_px: int) -> Iterator[Window]:

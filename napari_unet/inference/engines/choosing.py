@@ -7,10 +7,10 @@ computed stays, and only the piece at hand is computed again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor
@@ -18,8 +18,10 @@ from torch import Tensor
 from napari_unet.errors import DeviceError, is_out_of_memory
 from napari_unet.events import Notice
 from napari_unet.inference.config import InferenceConfig
-from napari_unet.inference.devices import describe_device
+from napari_unet.inference.devices import describe_device, empty_caches, usable_bytes
+from napari_unet.inference.downloading import Convert, downloaded
 from napari_unet.inference.engines.base import Engine, Read
+from napari_unet.inference.engines.blended import BlendedEngine
 from napari_unet.inference.engines.exact import ExactEngine
 from napari_unet.inference.engines.tiled import TiledEngine
 from napari_unet.inference.exact.intervals import Window
@@ -33,6 +35,8 @@ from napari_unet.weights.model import Model
 TILE_PX = {2: {"cpu": 512, "mps": 1024, "cuda": 2048}, 3: {"cpu": 64, "mps": 96, "cuda": 160}}
 # Planes are run together on GPUs only, up to so many pixels: on a CPU it gains nothing.
 BATCH_PX = {"cpu": 0, "mps": 2**20, "cuda": 2**23}
+# Windows that are blended are run together up to so many pixels: enough to keep a GPU busy.
+WINDOWS_PX = {"cpu": 0, "mps": 2**18, "cuda": 2**20}
 # Features of a strip may take so much memory; a wider image is done in columns.
 STRIP_BYTES = {"cpu": 200 * 2**20, "mps": 2**30}
 # Of the free memory of a GPU, for features. The rest is for what its libraries need beside them.
@@ -40,6 +44,21 @@ FREE_SHARE = 0.5
 # GPU kernels count the elements of a tensor with 32 bits.
 MOST_ELEMENTS = 2**31
 SMALLEST_SHARE = 1 / 16
+
+Trouble = Literal["memory", "precision", "operation"]
+"""Memory ran out; numbers became too large; the device cannot compute something with these numbers."""
+
+
+def trouble_of(error: BaseException) -> Trouble | None:
+    """Tell what other means may help against; None if they would not."""
+    if isinstance(error, PrecisionError):
+        return "precision"
+    if is_out_of_memory(error):
+        return "memory"
+    missing = ("not implemented for", "not supported on mps", "not currently supported on the mps")
+    if isinstance(error, NotImplementedError) or any(words in str(error).lower() for words in missing):
+        return "operation"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +71,63 @@ class Means:
     precision : "float32" | "float16" | "bfloat16"
     share : float
         Of the memory that would be taken at first.
+    too_coarse : frozenset
+        Precisions with which numbers became too large.
     """
 
     device: torch.device
     precision: Precision
     share: float = 1.0
+    too_coarse: frozenset[Precision] = frozenset()
 
-    def after(self, error: BaseException) -> Means | None:
-        """Return the means to go on with after an error; None if there are none."""
-        if isinstance(error, PrecisionError):
-            return replace(self, precision="bfloat16" if self.precision == "float16" else "float32")
-        if not is_out_of_memory(error):
-            return None
+    def after(self, trouble: Trouble) -> Means | None:
+        """Return the means to go on with; None if there are none."""
+        match trouble:
+            case "precision":
+                known = self.too_coarse | {self.precision}
+                return replace(self, precision=next(p for p in FINER if p not in known), too_coarse=known)
+            case "memory":
+                return self._after_memory()
+            case "operation":
+                on_cpu = Means(torch.device("cpu"), "float32")
+                return None if self.device.type == "cpu" and self.precision == "float32" else on_cpu
+            case _:
+                assert_never(trouble)
+
+    def _after_memory(self) -> Means | None:
         if self.share > SMALLEST_SHARE:
             return replace(self, share=self.share / 2)
         if self.device.type == "cpu":
             return None
-        if self.device.type == "cuda" and self.precision == "float32":
-            return Means(self.device, "float16")
+        half = next((p for p in FINER[:-1] if p not in self.too_coarse), None)
+        if self.device.type == "cuda" and self.precision == "float32" and half is not None:
+            return replace(self, precision=half, share=1.0)
         return Means(torch.device("cpu"), "float32")
 
-    def change(self, following: Means) -> str:
+    def change(self, following: Means, trouble: Trouble) -> str:
         """Say in a sentence what has been changed, and why."""
+        name = describe_device(self.device)
+        if trouble == "operation":
+            numbers = "" if self.precision == "float32" else f" with {self.precision} numbers"
+            return f"{name} cannot compute a layer of this network{numbers}: the CPU goes on with float32."
+        if trouble == "precision":
+            return f"Numbers became too large for {self.precision}: {following.precision} is used instead."
         if following.device != self.device:
-            return f"The memory of {describe_device(self.device)} is too small for this network: the CPU goes on."
-        if following.share < self.share:
-            return f"The memory of {describe_device(self.device)} ran out: the image is done in smaller pieces."
-        if self.precision == "float32":
-            return f"The memory of {describe_device(self.device)} ran out: numbers are kept in half precision."
-        return f"Numbers became too large for {self.precision}: {following.precision} is used instead."
+            return f"The memory of {name} is too small for this network: the CPU goes on."
+        if following.precision != self.precision:
+            return f"The memory of {name} ran out: numbers are kept in half precision."
+        return f"The memory of {name} ran out: the image is done in smaller pieces."
+
+
+# From the quickest one to the one that holds the largest numbers most exactly.
+FINER: tuple[Precision, ...] = ("float16", "bfloat16", "float32")
 
 
 def first_means(device: torch.device, precision: str) -> Means:
     """Return the quickest means that a configuration allows."""
     if precision == "auto":
         return Means(device, "float16" if device.type == "cuda" else "float32")
-    known: dict[str, Precision] = {"float16": "float16", "bfloat16": "bfloat16"}
-    return Means(device, known.get(precision, "float32"))
+    return Means(device, next(known for known in FINER if known == precision))
 
 
 def planes_at_once(device: torch.device, plane_px: int) -> int:
@@ -97,7 +136,11 @@ def planes_at_once(device: torch.device, plane_px: int) -> int:
 
 
 def choose_engine(model: Model, size: Sequence[int], means: Means, tile: int | None = None, planes: int = 1) -> Engine:
-    """Choose the exact engine where it can be had, else tiles.
+    """Choose the exact engine where it can be had, else blended windows or tiles.
+
+    Only a graph tells whether a network that interpolates by the size of the whole image can be exact, so the exact
+    engine is tried first. Of a program of others nothing is known but how far it was seen to look: tiles have that
+    as their halo.
 
     Parameters
     ----------
@@ -111,24 +154,31 @@ def choose_engine(model: Model, size: Sequence[int], means: Means, tile: int | N
         That are run at once.
     """
     runner = Runner(model, means.device, means.precision)
-    smaller = means.share ** (1 / runner.dims)
-    side = None if tile is None else max(1, round(tile * smaller))
     if is_buildable(model.spec.network.variant):  # a program of others has no layers to look at
         try:
-            return ExactEngine.of(runner, size, int(budget_bytes(means) / planes), side)
+            return ExactEngine.of(runner, size, int(budget_bytes(means) / planes), tile)
         except UntraceableError:
-            pass
-    return TiledEngine.of(runner, size, side or round(TILE_PX[runner.dims][means.device.type] * smaller))
+            if not runner.network.local:
+                return _blended(runner, size, means, tile, planes)
+    smaller = means.share ** (1 / runner.dims)
+    side = tile or TILE_PX[runner.dims][means.device.type]
+    return TiledEngine.of(runner, size, max(1, round(side * smaller)))
+
+
+def _blended(runner: Runner, size: Sequence[int], means: Means, tile: int | None, planes: int) -> BlendedEngine:
+    budget, batch_px = int(budget_bytes(means) / planes), WINDOWS_PX[means.device.type] // planes
+    sides = runner.model.spec.patch_px if tile is None else (tile,) * runner.dims
+    return BlendedEngine.of(runner, size, budget, sides, batch_px)
 
 
 def budget_bytes(means: Means) -> float:
     """Memory that features may take."""
-    if means.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(means.device)
-        dtype: torch.dtype = getattr(torch, means.precision)
-        most = MOST_ELEMENTS * dtype.itemsize
-        return means.share * min(FREE_SHARE * free, most)
-    return means.share * STRIP_BYTES[means.device.type]
+    if means.device.type != "cuda":
+        return means.share * STRIP_BYTES[means.device.type]
+    dtype: torch.dtype = getattr(torch, means.precision)
+    # So no tensor can have more elements than its kernels can count.
+    most = MOST_ELEMENTS * dtype.itemsize
+    return means.share * min(FREE_SHARE * usable_bytes(means.device), most)
 
 
 class Ladder:
@@ -147,73 +197,133 @@ class Ladder:
         The one in use.
     means : Means
         That it uses.
+    pieces_left : int
+        Of the window that is being computed, if nothing goes wrong.
     notes : list of str
         What had to be changed so far.
     """
 
     def __init__(self, make: Callable[[Means], Engine], means: Means) -> None:
         self._make, self.means = make, means
+        self._left: list[Window] = []
+        self.pieces_left = 0
         self.notes: list[str] = []
-        self.engine = self._made()
+        self._untold: list[str] = []
+        if (trouble := self._make_engine()) is not None:
+            self._note(means, trouble)
 
     @classmethod
     def of(cls, model: Model, size: Sequence[int], device: torch.device, config: InferenceConfig) -> Ladder:
         """Begin with the quickest engine for a plane or volume of a size ([Z,] Y, X)."""
-        planes = planes_at_once(device, prod(size)) if model.spec.dims == 2 else 1
-        make = partial(choose_engine, model, size, tile=config.tile, planes=planes)
+
+        def make(means: Means) -> Engine:
+            planes = planes_at_once(means.device, prod(size)) if model.spec.dims == 2 else 1
+            return choose_engine(model, size, means, config.tile, planes)
+
         return cls(make, first_means(device, config.precision))
 
-    def run(self, read: Read, window: Window) -> Iterator[Notice | tuple[Window, Tensor]]:
+    def run(
+        self, read: Read, window: Window, convert: Convert | None = None
+    ) -> Iterator[Notice | tuple[Window, Tensor]]:
         """Compute a window piece by piece as an engine does; tell of each change of the means.
+
+        Parameters
+        ----------
+        read : callable
+        window : Window
+        convert : callable, optional
+            What is done to probabilities on the device, before they come from there.
+
+        Yields
+        ------
+        piece, probabilities : Window, (N, K, *size of the piece)
+            On the CPU, float32 unless they were converted.
 
         Raises
         ------
         DeviceError
             If no means are left.
         """
-        left = [window]
-        while left:
-            done = []
-            try:
-                for piece, values in self.engine.run(read, left[0]):
-                    yield piece, values
-                    done.append(piece)
-                left.pop(0)
-            except (RuntimeError, MemoryError, PrecisionError) as error:
-                self.notes.append(self._step(error))
-                failed = True
-            else:
-                failed = False
-            if failed:  # outside of the handler, where the error no longer keeps tensors alive
-                left[:1] = subtract(left[0], done)
-                self._make_room()
-                yield Notice(self.notes[-1])
+        self._left = [window]
+        while self._left:
+            while self._untold:
+                yield Notice(self._untold.pop(0))
+            trouble = yield from self._attempt(read, convert)
+            # Here the error is gone, and so is what it kept alive.
+            if trouble is not None:
+                self._change(trouble)
 
-    def _step(self, error: BaseException) -> str:
-        """Choose the means to go on with and say what changed; raises what cannot be helped."""
-        following = self.means.after(error)
-        if following is None:
-            if is_out_of_memory(error):
-                raise _too_small(self.means.device) from error
+    def _attempt(self, read: Read, convert: Convert | None) -> Generator[tuple[Window, Tensor], None, Trouble | None]:
+        """Compute the first window that is left, until something goes wrong."""
+        done: list[Window] = []
+        trouble, self.pieces_left = None, self._count()
+        try:
+            for piece, values in self._found(read, convert):
+                done.append(piece)
+                self.pieces_left -= 1
+                yield piece, values
+                del values  # not kept while the next one needs memory
+        except (RuntimeError, MemoryError, PrecisionError) as error:
+            trouble = self._checked(error)
+        self._left[:1] = subtract(self._left[0], done) if trouble else []
+        return trouble
+
+    def _found(self, read: Read, convert: Convert | None) -> Iterator[tuple[Window, Tensor]]:
+        found = self.engine.run(read, self._left[0])
+        return downloaded(found, self.means.device, self.means.precision, convert)
+
+    def _count(self) -> int:
+        return sum(len(self.engine.pieces(window)) for window in self._left)
+
+    def _checked(self, error: BaseException) -> Trouble:
+        """Return what the trouble is; raises what cannot be helped."""
+        trouble = trouble_of(error)
+        if trouble is None or (trouble == "operation" and self.means.after(trouble) is None):
             raise error
-        note = self.means.change(following)
+        if self.means.after(trouble) is None:
+            raise _too_small(self.means.device) from error
+        return trouble
+
+    def _change(self, trouble: Trouble) -> None:
+        """Change the means, and the engine with them."""
+        before, pieces = self.means, self._count()
+        reason = self._step(trouble)
+        while reason == "memory" and self._only_share(before) and self._count() == pieces:
+            reason = self._step(reason)  # of no use: the pieces are as large as before
+        self._note(before, reason)
+        self.pieces_left = self._count()
+
+    def _only_share(self, before: Means) -> bool:
+        return replace(self.means, share=before.share) == before
+
+    def _note(self, before: Means, trouble: Trouble) -> None:
+        note = before.change(self.means, trouble)
+        self.notes.append(note)
+        self._untold.append(note)
+
+    def _step(self, trouble: Trouble) -> Trouble:
+        """Take the next means; return what made them necessary."""
+        following = self.means.after(trouble)
+        if following is None:
+            raise _too_small(self.means.device)
         self.means = following
-        return note
-
-    def _make_room(self) -> None:
         del self.engine
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        self.engine = self._made()
+        empty_caches()
+        return self._make_engine() or trouble
 
-    def _made(self) -> Engine:
-        """Make the engine, with other means where even its weights find no room."""
+    def _make_engine(self) -> Trouble | None:
+        """Make the engine, with other means where even its weights find no room; return what made them necessary."""
+        trouble: Trouble | None = None
         while True:
             try:
-                return self._make(self.means)
+                self.engine = self._make(self.means)
             except (RuntimeError, MemoryError) as error:
-                note = self._step(error)
-            self.notes.append(note)
+                trouble = self._checked(error)
+            else:
+                return trouble
+            following = self.means.after(trouble)
+            assert following is not None
+            self.means = following
 
 
 def _too_small(device: torch.device) -> DeviceError:

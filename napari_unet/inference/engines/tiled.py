@@ -56,8 +56,11 @@ class TiledEngine:
     def run(self, read: Read, window: Window) -> Iterator[tuple[Window, Tensor]]:
         """Yield windows and their probabilities (N, K, *size)."""
         for tile in self._tiles(window):
-            logits = self.runner.logits(read(_window(tile.read)))
-            yield _window(tile.write), self.runner.probabilities(logits[(slice(None), slice(None), *tile.crop)])
+            yield _window(tile.write), self._probabilities(read, tile)
+
+    def _probabilities(self, read: Read, tile: Tile) -> Tensor:
+        logits = self.runner.logits(read(_window(tile.read)))
+        return self.runner.probabilities(logits[(slice(None), slice(None), *tile.crop)])
 
     def _tiles(self, window: Window) -> list[Tile]:
         return plan_tiles(self.size, self.tile, self.halo, self.stride, [slice(*part) for part in window])

@@ -243,6 +243,11 @@ def like(x: Tensor, size: Sequence[int], lead: Sequence[int] | None = None) -> T
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout_of(x))
 
 
+def beside(x: Tensor, other: Tensor) -> Tensor:
+    """Return a small tensor of the CPU on the device of another one, which does not stop working for that."""
+    return x.to(other.device, non_blocking=other.device.type == "cuda")
+
+
 def layout_of(x: Tensor) -> torch.memory_format:
     """Return the order in which the axes of a tensor lie in memory: channels first or last."""
     last = CHANNELS_LAST.get(x.ndim)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_unet.inference.exact.intervals import Interval, Window, size_of, view
-from napari_unet.inference.exact.operations import Operation, Part, cropped, like
+from napari_unet.inference.exact.operations import Operation, Part, beside, cropped, like
 
 MODES = {2: "bilinear", 3: "trilinear"}
 
@@ -121,7 +121,7 @@ class Gather(Operation):
         for axis, (wanted, given) in enumerate(zip(window, parts[0].given, strict=True)):
             there = self.positions[axis][slice(*wanted)]
             if wanted.length != given.length or not bool((there.diff() == 1).all()):
-                x = x.index_select(first + axis, (there - given.start).to(x.device))
+                x = x.index_select(first + axis, beside(there - given.start, x))
         return x
 
 
@@ -248,8 +248,8 @@ class Interpolate(Operation):
             before, share = self.axes[axis].places(wanted)
             after = (before + 1).clamp(max=self.axes[axis].old - 1)
             shape = [-1 if other == axis else 1 for other in range(len(window))]
-            lower, upper = (x.index_select(first + axis, (i - given.start).to(x.device)) for i in (before, after))
-            x = torch.lerp(lower, upper, share.to(x).view(shape))
+            lower, upper = (x.index_select(first + axis, beside(i - given.start, x)) for i in (before, after))
+            x = torch.lerp(lower, upper, beside(share.to(x.dtype), x).view(shape))
         return x
 
 

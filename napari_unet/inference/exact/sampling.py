@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_unet.inference.exact.intervals import Interval, Window, size_of
-from napari_unet.inference.exact.operations import CHANNELS_LAST, Operation, Part, cropped, layout_of
+from napari_unet.inference.exact.operations import CHANNELS_LAST, Operation, Part, beside, cropped, layout_of
 
 Sides = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -184,8 +184,8 @@ class AveragePool(Sampling):
         result = super().run(parts, window, out)
         for axis, wanted in enumerate(window):
             shape = [-1 if other == axis else 1 for other in range(len(window))]
-            share = torch.tensor([self.kernel[axis] / n for n in self._counts(axis, wanted)])
-            result = result * share.to(result).view(shape)
+            share = torch.tensor([self.kernel[axis] / n for n in self._counts(axis, wanted)], dtype=result.dtype)
+            result = result * beside(share, result).view(shape)
         return result
 
     def _counts(self, axis: int, wanted: Interval) -> list[int]:

@@ -1,0 +1,153 @@
+"""Hearing of everything that changes a label layer: strokes, fills, undo, new arrays, and writes of other plugins."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QTimer
+
+from napari_unet.objects.editing.changes import Box, union, whole
+
+OnEdit = Callable[[str, list[Box]], None]
+"""Is told the kind of an edit ("paint", "undo", "redo", "data", "raw") and the boxes that it touched."""
+
+# Planes are looked over in blocks of this side, a few milliseconds at a time.
+BLOCK_PX = 512
+SWEEP_MS, SWEEP_S = 300, 0.003
+# More boxes than this in one edit are told as one that holds them all.
+MOST_BOXES = 64
+
+
+class Recorder:
+    """Tells of each edit of a label layer, right after it.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer itself, no proxy of it.
+    on_edit : callable
+    """
+
+    def __init__(self, layer: Labels, on_edit: OnEdit) -> None:
+        self._layer, self._on_edit = layer, on_edit
+        self._array = layer.data
+        self._sums: dict[tuple[int, ...], int] = {}
+        self._places: Iterator[tuple[int, ...]] = iter(())
+        layer.events.paint.connect(self._on_paint)
+        layer.events.data.connect(self._on_data)
+        self._wrap("undo", layer._undo_history)  # noqa: SLF001  # pinned by a test
+        self._wrap("redo", layer._redo_history)  # noqa: SLF001
+        self._timer = QTimer()
+        self._timer.setInterval(SWEEP_MS)
+        self._timer.timeout.connect(self._sweep)
+        self._timer.start()
+
+    def close(self) -> None:
+        """Listen no more."""
+        with contextlib.suppress(RuntimeError):  # when Python ends, Qt may have deleted the timer already
+            self._timer.stop()
+        for name in ("undo", "redo"):
+            self._layer.__dict__.pop(name, None)
+        self._layer.events.paint.disconnect(self._on_paint)
+        self._layer.events.data.disconnect(self._on_data)
+
+    def look_over(self) -> None:
+        """Look over the whole plane on the screen now, as the sweep does little by little."""
+        for place in list(self._visible_blocks()):
+            self._check(place)
+
+    def _wrap(self, name: str, history: Any) -> None:  # noqa: ANN401
+        """Hear of undo and redo, which napari tells nobody of: of what lies on top of their history."""
+        original = getattr(self._layer, name)
+
+        def wrapped() -> None:
+            boxes = boxes_of(history[-1]) if history else []
+            original()
+            if boxes:
+                self._tell(name, boxes)
+
+        setattr(self._layer, name, wrapped)
+
+    def _on_paint(self, event: Any) -> None:  # noqa: ANN401
+        self._tell("paint", boxes_of(event.value))
+
+    def _on_data(self, _event: object = None) -> None:
+        self._array = self._layer.data
+        self._sums.clear()
+        self._tell("data", [whole(self._array.shape)])
+
+    def _tell(self, kind: str, boxes: list[Box]) -> None:
+        for box in boxes:
+            self._forget(box)
+        self._on_edit(kind, boxes)
+
+    def _forget(self, box: Box) -> None:
+        """Drop what is known of the blocks in a box."""
+        spans = [range(start, stop) for start, stop in box[:-2]]
+        spans += [range(start // BLOCK_PX, -(-stop // BLOCK_PX)) for start, stop in box[-2:]]
+        if np.prod([len(span) for span in spans]) > len(self._sums):
+            inside = [key for key in self._sums if all(at in span for at, span in zip(key, spans, strict=True))]
+        else:
+            inside = [tuple(span[i] for span, i in zip(spans, at, strict=True)) for at in np.ndindex(*map(len, spans))]
+        for key in inside:
+            self._sums.pop(key, None)
+
+    def _sweep(self) -> None:
+        """Look over some blocks of the plane on the screen."""
+        until = monotonic() + SWEEP_S
+        while monotonic() < until:
+            place = next(self._places, None)
+            if place is None:
+                self._places = self._visible_blocks()
+                return
+            self._check(place)
+
+    def _check(self, place: tuple[int, ...]) -> None:
+        """Compare a block with what it was when it was looked at last."""
+        shape = self._array.shape
+        box = tuple((at, at + 1) for at in place[:-2])
+        box += tuple((at * BLOCK_PX, min(n, (at + 1) * BLOCK_PX)) for at, n in zip(place[-2:], shape[-2:], strict=True))
+        block = np.ascontiguousarray(self._array[tuple(slice(*part) for part in box)])
+        found, known = zlib.crc32(block.view(np.uint8).data), self._sums.get(place)
+        self._sums[place] = found
+        if known is not None and known != found:
+            self._on_edit("raw", [box])
+
+    def _visible_blocks(self) -> Iterator[tuple[int, ...]]:
+        """Blocks of the plane on the screen, and of no other."""
+        shape = self._array.shape
+        world = self._layer._slice_input.world_slice.point[-len(shape) :]  # noqa: SLF001  # what is on the screen
+        point = self._layer.world_to_data(world)
+        fixed = [min(max(round(float(at)), 0), n - 1) for at, n in zip(point, shape, strict=True)]
+        counts = [-(-n // BLOCK_PX) for n in shape[-2:]]
+        return ((*fixed[:-2], *at) for at in np.ndindex(*counts))
+
+
+def boxes_of(item: Iterable[Any]) -> list[Box]:
+    """Return the boxes that an item of napari's history touched.
+
+    Parameters
+    ----------
+    item : iterable of atoms
+        Of a stroke (`slice_key`), of `data_setitem` (an index for each pixel), or ours (slices).
+    """
+    boxes = [_box(atom.slice_key if hasattr(atom, "slice_key") else atom[0]) for atom in item]
+    if len(boxes) <= MOST_BOXES:
+        return list(dict.fromkeys(boxes))
+    joined = boxes[0]
+    for box in boxes[1:]:
+        joined = union(joined, box)
+    return [joined]
+
+
+def _box(index: Sequence[Any]) -> Box:
+    return tuple(
+        (part.start, part.stop) if isinstance(part, slice) else (int(np.min(part)), int(np.max(part)) + 1)
+        for part in index
+    )

@@ -1,0 +1,147 @@
+"""Cutting one object into several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+from skimage.draw import line_nd
+from skimage.segmentation import watershed
+
+from napari_unet.errors import LabelsError
+from napari_unet.objects.editing.changes import Box, Change, Labels, changes_of, grown, slices
+
+Points = Sequence[Sequence[float]]
+
+
+def split_by_line(labels: Labels, number: int, box: Box, line: Points, new_ids: Iterable[int]) -> list[Change]:
+    """Cut an object along a line.
+
+    In a volume the line lies in one slice, and cuts all slices of the object there. The pixels under the line
+    go to the nearest piece. The largest piece keeps the id.
+
+    Parameters
+    ----------
+    labels : ([Z,] Y, X) integer
+    number : int
+        Of the object.
+    box : Box
+        That holds it, see `find_object`.
+    line : sequence of ([Z,] Y, X)
+        Corners of the line.
+    new_ids : iterable of int
+        For the other pieces.
+
+    Raises
+    ------
+    LabelsError
+        If the line does not cut the object in two.
+    """
+    box = grown(box, 1, labels.shape)
+    mask = labels[slices(box)] == number
+    cut = np.zeros(mask.shape, bool)
+    flat = [tuple(point[-2:]) for point in line]
+    rows, columns = _inside(_pixels(flat), box[-2:])
+    cut[..., rows, columns] = True
+    # Pieces may touch at corners of the line: there, neighbours across an edge count only.
+    pieces, count = ndi.label(mask & ~cut)
+    if count < 2:
+        raise LabelsError("The line does not cut the object in two. Draw it from one side of the object to the other.")
+    return _renamed(labels, box, number, watershed(np.zeros(mask.shape, np.uint8), pieces, mask=mask), new_ids)
+
+
+def split_by_seeds(
+    labels: Labels,
+    number: int,
+    box: Box,
+    seeds: Points,
+    new_ids: Iterable[int],
+    border: npt.NDArray[np.floating] | None = None,
+) -> list[Change]:
+    """Divide an object between seeds by a watershed.
+
+    Parameters
+    ----------
+    labels, number, box, new_ids
+        As in `split_by_line`; the piece of the first seed keeps the id.
+    seeds : sequence of ([Z,] Y, X)
+        At least two, in the object.
+    border : ([Z,] Y, X) float, optional
+        Of the box: high where objects border on each other. The distance to the object's edge by default.
+
+    Raises
+    ------
+    LabelsError
+        If fewer than two seeds lie in the object.
+    """
+    mask = labels[slices(box)] == number
+    places = [tuple(round(at) - first for at, (first, _) in zip(seed, box, strict=True)) for seed in seeds]
+    inside = [
+        place for place in places if all(0 <= i < n for i, n in zip(place, mask.shape, strict=True)) and mask[place]
+    ]
+    if len(set(inside)) < 2:
+        raise LabelsError("Two seeds are needed in the object. Click on each part that is to be an object of its own.")
+    markers = np.zeros(mask.shape, np.int32)
+    for name, place in enumerate(dict.fromkeys(inside), start=1):
+        markers[place] = name
+    landscape = -ndi.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim] if border is None else border
+    return _renamed(labels, box, number, watershed(landscape, markers, mask=mask), new_ids, keep=1)
+
+
+def _renamed(
+    labels: Labels,
+    box: Box,
+    number: int,
+    pieces: npt.NDArray[np.integer],
+    new_ids: Iterable[int],
+    keep: int | None = None,
+) -> list[Change]:
+    """Give pieces ids: the largest one, or the one called `keep`, that of the object."""
+    values = np.array(labels[slices(box)])
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    first = int(sizes.argmax()) if keep is None else keep
+    ids = iter(new_ids)
+    for piece in np.flatnonzero(sizes):
+        values[pieces == piece] = number if piece == first else next(ids)
+    return changes_of(labels, box, values)
+
+
+def _pixels(line: Points) -> list[tuple[int, ...]]:
+    """Pixels of a line with corners, without gaps."""
+    if len(line) == 1:
+        return [tuple(round(at) for at in line[0])]
+    parts = (np.stack(line_nd(a, b, endpoint=True), axis=1) for a, b in pairwise(line))
+    return [tuple(int(at) for at in place) for part in parts for place in part]
+
+
+def _inside(places: Iterable[Sequence[int]], box: Box) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the places that lie in a box as an index into it. A step along both axes is given a corner."""
+    found: set[tuple[int, ...]] = set()
+    before: Sequence[int] | None = None
+    for place in places:
+        found.add(tuple(place))
+        if before is not None and all(a != b for a, b in zip(place, before, strict=True)):
+            found.add((place[0], before[1]))  # otherwise pieces would be connected through the corner
+        before = place
+    inside = [
+        [at - first for at, (first, _) in zip(place, box, strict=True)]
+        for place in found
+        if all(first <= at < last for at, (first, last) in zip(place, box, strict=True))
+    ]
+    return tuple(np.array(inside, np.intp).reshape(-1, len(box)).T)
+
+
+def crossed(labels: Labels, line: Points) -> list[int]:
+    """Return the ids of the objects under a line, in the order in which it meets them.
+
+    Parameters
+    ----------
+    labels : ([Z,] Y, X) integer
+    line : sequence of ([Z,] Y, X)
+    """
+    places = [place for place in _pixels(line) if all(0 <= i < n for i, n in zip(place, labels.shape, strict=True))]
+    return list(dict.fromkeys(number for number in (int(labels[place]) for place in places) if number))

@@ -1,0 +1,80 @@
+"""Changing the outline of an object without touching its neighbours."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+from napari_unet.objects.editing.changes import Box, Change, Labels, Mask, changes_of, grown, slices
+
+Shape = Literal["grow", "shrink", "fill holes", "smooth", "keep largest"]
+
+
+def reshape(labels: Labels, number: int, box: Box, how: Shape, pixels: int = 1) -> list[Change]:
+    """Change the outline of an object.
+
+    Parameters
+    ----------
+    labels : ([Z,] Y, X) integer
+    number : int
+        Of the object.
+    box : Box
+        That holds it.
+    how : str
+        "grow" and "shrink" move the outline by `pixels`; growing stops at other objects. "fill holes" fills what
+        is background and wholly enclosed, in a volume in each slice. "smooth" takes the majority within `pixels`.
+        "keep largest" removes all but the largest connected piece.
+    pixels : int
+    """
+    box = grown(box, pixels + 1, labels.shape)
+    values = np.array(labels[slices(box)])
+    mask, free = values == number, values == 0
+    new = _SHAPES[how](mask, pixels) & (mask | free)
+    values[mask & ~new] = 0
+    values[new] = number
+    return changes_of(labels, box, values)
+
+
+def _grow(mask: Mask, pixels: int) -> Mask:
+    near: Mask = ndi.distance_transform_edt(~mask) <= pixels
+    return near
+
+
+def _shrink(mask: Mask, pixels: int) -> Mask:
+    # What lies beyond the image is not background: an object at the border keeps its side there.
+    deep: Mask = ndi.distance_transform_edt(mask) > pixels
+    return deep
+
+
+def _fill_holes(mask: Mask, _pixels: int) -> Mask:
+    planes = mask.reshape(-1, *mask.shape[-2:])
+    filled: Mask = np.stack([ndi.binary_fill_holes(plane) for plane in planes]).reshape(mask.shape)
+    return filled
+
+
+def _smooth(mask: Mask, pixels: int) -> Mask:
+    share = ndi.gaussian_filter(mask.astype(np.float32), pixels, mode="nearest", truncate=3)
+    smooth: Mask = share >= 0.5
+    return smooth
+
+
+def _keep_largest(mask: Mask, _pixels: int) -> Mask:
+    pieces, count = ndi.label(mask, ndi.generate_binary_structure(mask.ndim, mask.ndim))
+    if count < 2:
+        return mask
+    sizes: npt.NDArray[np.intp] = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    largest: Mask = pieces == sizes.argmax()
+    return largest
+
+
+_SHAPES = {
+    "grow": _grow,
+    "shrink": _shrink,
+    "fill holes": _fill_holes,
+    "smooth": _smooth,
+    "keep largest": _keep_largest,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from napari.layers import Labels
 from napari_unet.errors import Cancelled, ImageError, LabelsError, NapariUnetError
 from napari_unet.events import Event, Notice
 from napari_unet.gui import layers
+from napari_unet.gui.pacing import Pace
 from napari_unet.gui.progress import Stopwatch
 from napari_unet.gui.state import Activity, Advance, ViewerState
 from napari_unet.gui.tasks import Client, Task, TaskRunner
@@ -40,7 +42,9 @@ class Desk:
         self.state = state
         self.scratch = scratch
         self.runner = TaskRunner(client, self._on_ready, self._on_end)
+        self.pace = Pace()
         self._stopwatch = Stopwatch()
+        self._advance = Advance()
         self._waiting: list[Callable[[], None]] = []
 
     @property
@@ -119,6 +123,7 @@ class Desk:
         if self.state.busy:
             return False
         self._stopwatch = Stopwatch()
+        self.pace.forget()
         self.state.advance = Advance()
         self.state.activity = activity
         self.state.tell("")
@@ -148,6 +153,8 @@ class Desk:
     def close(self) -> None:
         """End all work and remove the scratch files."""
         self._waiting.clear()
+        with contextlib.suppress(RuntimeError):  # when Python ends, Qt may have deleted its timers already
+            self.pace.forget()
         self.runner.close()
         self.scratch.close()
 
@@ -158,7 +165,11 @@ class Desk:
             return
         advance = self._stopwatch.read(event)
         if advance is not None:
-            self.state.advance = advance
+            self._advance = advance
+            self.pace.ask(self._show_advance)
+
+    def _show_advance(self) -> None:
+        self.state.advance = self._advance
 
     def _on_ready(self, ready: Ready) -> None:
         automatic, *_ = self.state.devices
@@ -166,9 +177,10 @@ class Desk:
 
     def _on_end(self, error: Exception | None) -> None:
         self.state.activity = Activity.IDLE  # first: whatever fails below, the panel is not stuck
+        self.pace.forget()
         self.state.advance = Advance()
         if isinstance(error, Cancelled):
-            self.state.tell("Cancelled.")
+            self.state.tell(str(error) or "Cancelled.")
         elif isinstance(error, NapariUnetError):
             self.state.tell(str(error), "error")
         elif error is not None:

@@ -229,8 +229,17 @@ def visible_box(viewer: ViewerModel, layer: Layer, axes: str) -> tuple[tuple[int
     return tuple(box)
 
 
+def region_of(box: tuple[tuple[int, int], ...], image: Image) -> Region:
+    """Translate (start, stop) along the axes of an image to T, Z, Y and X."""
+    known = dict(zip(image.axes, box, strict=True))
+    t, z, y, x = (known.get(axis, (0, 1)) for axis in "TZYX")
+    return (t, z, y, x)
+
+
 def _full_resolution_corners(layer: Layer) -> npt.NDArray[np.int64]:
     corners = np.asarray(layer.corner_pixels)
+    if not corners.any():  # it has not been drawn yet
+        return np.stack([corners[0], np.asarray(full_resolution(layer).shape[: layer.ndim]) - 1])
     if not layer.multiscale:
         return corners
     factors = np.asarray(layer.downsample_factors[layer.data_level])
@@ -264,6 +273,8 @@ def frame_of_labels(layer: Labels) -> Frame:
 def set_labels(layer: Labels, data: npt.NDArray[Any], frame: Frame) -> None:
     """Replace a label layer's array and forget its undo steps, which belonged to the old one."""
     layer.data = data
-    layer.scale, layer.translate = frame.placement["scale"], frame.placement["translate"]
+    for name in ("scale", "translate"):
+        if not np.array_equal(getattr(layer, name), frame.placement[name]):  # each makes napari draw it again
+            setattr(layer, name, frame.placement[name])
     layer.editable = False
     layer.editable = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -49,3 +50,12 @@ def in_words(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+
+
+def percent(share: float) -> str:
+    """Say a share; it is never said that all or nothing is there when that is not so.
+
+    >>> percent(0.999), percent(0.001), percent(2 / 3)
+    ('99 %', '1 %', '66 %')
+    """
+    return f"{max(1, math.floor(100 * share))} %"

@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image as ImageLayer
-from napari.layers import Labels
 
-from napari_unet.errors import ImageError, ModelError
-from napari_unet.events import Event, TileDone
+from napari_unet.errors import Cancelled, ImageError, JobError, ModelError
 from napari_unet.gui import layers
+from napari_unet.gui.continuing import Continuing, Job, Unfinished, asked_for, checksum, share_of
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.layers import Frame
 from napari_unet.gui.merging import Merging
-from napari_unet.gui.progress import in_words
-from napari_unet.gui.state import Activity, ModelChoice, Segmented
+from napari_unet.gui.progress import in_words, percent
+from napari_unet.gui.state import Activity, Segmented
 from napari_unet.gui.tasks import Aside, Remote, Task
-from napari_unet.imaging.image import Image
+from napari_unet.gui.watching import TileDisplay
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.requests import (
     ArrayRef,
@@ -33,8 +31,6 @@ from napari_unet.jobs.requests import (
 from napari_unet.jobs.scratch import open_array
 from napari_unet.weights.spec import ModelSpec
 
-_REFRESH_S = 0.1
-
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -44,27 +40,6 @@ class Kept:
     probabilities: ArrayRef
     spec: ModelSpec
     frame: Frame
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a segmentation was asked for; later changes in the panel do not touch it."""
-
-    image_id: str
-    image: Image
-    frame: Frame
-    model: ModelChoice
-    region: Region | None
-    inference: InferenceConfig
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape (T, Z, Y, X) of what is segmented."""
-        if self.region is not None:
-            t, z, y, x = (stop - start for start, stop in self.region)
-            return (t, z, y, x)
-        size = self.image.sizes
-        return (size["T"], size["Z"], size["Y"], size["X"])
 
 
 class Segmenting:
@@ -79,12 +54,19 @@ class Segmenting:
 
     def __init__(self, desk: Desk, merging: Merging) -> None:
         self._desk, self._merging = desk, merging
+        self._continuing = Continuing(desk, lambda: self._job(None))
         self._kept: Kept | None = None
         self._again = False
 
     def segment(self) -> None:
-        """Segment the chosen image."""
+        """Segment the chosen image, or go on with it where the same was interrupted."""
         self._desk.attempt(self._segment)
+
+    def start_over(self) -> None:
+        """Segment the chosen image from its beginning."""
+        if not self._desk.state.busy:
+            self._continuing.forget()
+        self.segment()
 
     def preview(self) -> None:
         """Segment what of the chosen image is on the screen."""
@@ -114,14 +96,16 @@ class Segmenting:
         self._desk.run(Activity.SEGMENTING, self._segment_task(self._job(None)))
 
     def _preview(self) -> None:
-        layer = self._desk.image_layer()
-        box = layers.visible_box(self._desk.viewer, layer, self._desk.chosen_image().axes)
-        known = dict(zip(self._desk.state.axes, box, strict=True))
-        t, z, y, x = (known.get(axis, (0, 1)) for axis in "TZYX")
+        t, z, y, x = self._seen()
         model = self._desk.state.model
         if model is not None and model.spec.dims == 3:
             z = (0, self._desk.chosen_image().sizes["Z"])
         self._desk.run(Activity.PREVIEWING, self._preview_task(self._job((t, z, y, x))))
+
+    def _seen(self) -> Region:
+        """Return what of the chosen image is on the screen."""
+        image = self._desk.chosen_image()
+        return layers.region_of(layers.visible_box(self._desk.viewer, self._desk.image_layer(), image.axes), image)
 
     def _job(self, region: Region | None) -> Job:
         state = self._desk.state
@@ -136,22 +120,25 @@ class Segmenting:
             device=state.device,
         )
         frame = layers.frame_of(layer, image.axes)
-        return Job(layers.layer_id(layer), image, frame, state.model, region, inference)
+        return Job(layers.layer_id(layer), image, frame, state.model, region, self._seen(), inference)
 
     def _segment_task(self, job: Job) -> Task:
         refs: list[ArrayRef] = []
         began = time.monotonic()
         try:
-            request = yield Aside(lambda: self._request(job, refs))
-            show = _TileDisplay(self._desk, job, open_array(request.probabilities))
+            request, pixels = yield Aside(lambda: self._request(job, refs))
+            if not request.done:
+                self._continuing.forget()
+            show = TileDisplay(self._desk, job, open_array(request.probabilities), request.done)
             try:
                 result: SegmentResult = yield Remote(request, show)
                 predicted = yield Aside(lambda: np.array(open_array(request.labels)))
-            except Exception:
-                show.remove()
-                raise
+            except Exception as error:
+                refs.remove(request.probabilities)
+                raise self._interrupted(error, job, pixels, request, show) from error
             show.hide()
             kept = Kept(job.image_id, request.probabilities, job.model.spec, job.frame)
+            self._continuing.forget(but=request.probabilities)
             self._keep(kept)
             self._remember(kept, result)
             refs.remove(request.probabilities)
@@ -164,11 +151,29 @@ class Segmenting:
         finally:
             self._desk.release(*refs)
 
+    def _interrupted(
+        self, error: Exception, job: Job, pixels: int, request: SegmentRequest, show: TileDisplay
+    ) -> Exception:
+        """Keep what was written before an error; return the error, and what to do about it."""
+        asked = asked_for(job)
+        if not show.done or asked is None or layers.by_id(self._desk.viewer, job.image_id) is None:
+            show.remove()
+            self._continuing.forget(but=request.probabilities)
+            self._desk.release(request.probabilities)
+            return error
+        show.stay()
+        share = share_of(show.done, job.shape)
+        self._continuing.keep(Unfinished(asked, pixels, request.probabilities, show.done, share))
+        if not isinstance(error, Cancelled | JobError):
+            return error
+        said = str(error) or "Cancelled."
+        return type(error)(f"{said} {percent(share)} of the probabilities are there; “Continue” goes on from them.")
+
     def _preview_task(self, job: Job) -> Task:
         refs: list[ArrayRef] = []
         began = time.monotonic()
         try:
-            request = yield Aside(lambda: self._request(job, refs))
+            request, _ = yield Aside(lambda: self._request(job, refs))
             result: SegmentResult = yield Remote(request, self._desk.show)
             labels = np.array(open_array(request.labels))
             self._show_preview(job, labels)
@@ -194,24 +199,32 @@ class Segmenting:
         finally:
             self._desk.release(labels)
 
-    def _request(self, job: Job, refs: list[ArrayRef]) -> SegmentRequest:
-        """Stage the image and reserve the results; runs in a thread."""
+    def _request(self, job: Job, refs: list[ArrayRef]) -> tuple[SegmentRequest, int]:
+        """Stage the image and reserve the results, or take those of an interrupted run; runs in a thread."""
         scratch, classes = self._desk.scratch, len(job.model.spec.classes)
         image = self._desk.stage_image(job.image)
         refs.append(image.array)
-        probabilities = scratch.array((classes, *job.shape), np.float32)
+        pixels = checksum(image.array, scratch.folder) if job.region is None else 0
+        unfinished = self._continuing.matching(job, pixels) if job.region is None else None
+        if unfinished is None:
+            probabilities = scratch.array((classes, *job.shape), np.float32)
+        else:
+            probabilities = unfinished.probabilities
         refs.append(probabilities)
         labels = scratch.array(job.shape, np.uint32)
         refs.append(labels)
-        return SegmentRequest(
+        request = SegmentRequest(
             model=job.model.ref,
             image=image,
             inference=job.inference,
             objects=self._desk.state.objects,
             region=job.region,
+            visible=job.visible if job.region is None else None,
+            done=() if unfinished is None else unfinished.done,
             probabilities=probabilities,
             labels=labels,
         )
+        return request, pixels
 
     def _show(self, kept: Kept, predicted: npt.NDArray[Any]) -> Generator[Aside | Remote, Any, str]:
         """Show a prediction, and put it under the corrections if there are any."""
@@ -250,80 +263,23 @@ class Segmenting:
         self._desk.state.segmented = Segmented(image=kept.image, objects=result.objects, meaning=kept.spec.meaning)
 
     def _report(self, result: SegmentResult, job: Job, seconds: float, merged: str) -> None:
-        exact = "exact" if result.exact else "in tiles that are not exact: seams are possible"
         count = _counted(result.objects, job.model.spec)
         where = result.device.upper() if result.device else "CPU"
         took = f"{seconds:.1f} s" if seconds < 60 else in_words(seconds)
-        self._desk.state.tell(f"{count} in {took} on {where} · {exact}.{merged}")
+        notes = "".join(f" {note}" for note in result.notes)
+        self._desk.state.tell(f"{count} in {took} on {where} · {_how(result)}.{notes}{merged}")
+
+
+def _how(result: SegmentResult) -> str:
+    """Say whether the pieces fit together exactly."""
+    if result.exact:
+        return "exact"
+    if result.seam is None:
+        return "blended windows"
+    return f"blended windows; they differ by {100 * result.seam:.1f} % on average where they overlap"
 
 
 def _counted(count: int, spec: ModelSpec) -> str:
     if spec.meaning == "semantic":
         return f"{count:,} region{'s' if count != 1 else ''}"
     return f"{count:,} object{'s' if count != 1 else ''}"
-
-
-class _TileDisplay:
-    """Shows the probabilities of the first foreground class while they are written.
-
-    Parameters
-    ----------
-    desk : Desk
-    job : Job
-    probabilities : (K, T, Z, Y, X) memory-mapped float32
-    """
-
-    def __init__(self, desk: Desk, job: Job, probabilities: npt.NDArray[Any]) -> None:
-        self._desk, self._image = desk, job.image_id
-        self._due = 0.0
-        shown = min(1, len(probabilities) - 1) if job.model.spec.activation != "sigmoid" else 0
-        data = job.frame.from_tzyx(probabilities[shown])
-        self._replace(data, job)
-
-    def __call__(self, event: Event) -> None:
-        self._desk.show(event)
-        if not isinstance(event, TileDone):
-            return
-        now = time.monotonic()
-        if now < self._due and event.done < event.total:
-            return
-        layer = self._layer()
-        if layer is not None:
-            layer.refresh(extent=False, thumbnail=False, highlight=False)
-        # Drawing must not take more than half of the time, however large the image is.
-        self._due = time.monotonic() + max(_REFRESH_S, time.monotonic() - now)
-
-    def hide(self) -> None:
-        """Keep the layer for the curious, out of sight."""
-        layer = self._layer()
-        if layer is not None:
-            layer.visible = False
-
-    def remove(self) -> None:
-        """Remove the layer: its tiles are not complete."""
-        layer = self._layer()
-        if layer is not None:
-            self._desk.viewer.layers.remove(layer)
-
-    def _layer(self) -> ImageLayer | Labels | None:
-        return layers.find(self._desk.viewer, "probability", self._image)
-
-    def _replace(self, data: npt.NDArray[Any], job: Job) -> None:
-        viewer, image = self._desk.viewer, self._desk.image_layer(job.image_id)
-        old = self._layer()
-        if old is not None and old.data.shape == data.shape:
-            # Much quicker than a new layer, which napari lays out and draws with all the others.
-            old.data = data
-            old.visible = True
-            return
-        if old is not None:
-            viewer.layers.remove(old)
-        selected = set(viewer.layers.selection)
-        viewer.add_image(
-            data,
-            **layers.tagged("probability", image, job.frame),
-            colormap="magenta",
-            blending="additive",
-            contrast_limits=(0, 1),
-        )
-        viewer.layers.selection = selected

@@ -188,6 +188,13 @@ class Segmented(Config):
     meaning: Meaning = "instances"
 
 
+class Interrupted(Config):
+    """A segmentation of an image layer that was interrupted, and can go on with the settings as they are."""
+
+    image: str
+    share: float
+
+
 class ReviewedCount(Config):
     """How much of a correction layer is reviewed.
 
@@ -252,6 +259,8 @@ class ViewerState(BaseModel):
         What the status line shows.
     segmented : Segmented, optional
         The last segmentation whose probabilities are kept.
+    interrupted : Interrupted, optional
+        One that can be gone on with.
     counts : tuple of ReviewedCount
         One for each correction layer.
     skipped : frozenset of str
@@ -290,6 +299,7 @@ class ViewerState(BaseModel):
     advance: Advance = Advance()
     message: Message = Message()
     segmented: Segmented | None = None
+    interrupted: Interrupted | None = None
     counts: tuple[ReviewedCount, ...] = ()
     skipped: frozenset[str] = frozenset()
     minutes: float = Field(default=2.0, gt=0)

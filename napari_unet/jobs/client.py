@@ -183,7 +183,7 @@ class JobClient:
         when, advice = ("before the job was done", "start the job again, with a smaller tile or image if it recurs")
         if not self._ready:
             when, advice = ("while it was loading", "start the job again, or install napari-unet anew if it recurs")
-        sentence = f"The background process {child.how_it_ended()} {when}. Nothing in the viewer was changed; {advice}."
+        sentence = f"The background process {child.how_it_ended()} {when}. Your layers are as they were; {advice}."
         jobs, self._jobs = self._jobs, {}
         return [
             JobCancelled(number) if job.cancelled else JobFailed(number, sentence, child.last_lines)

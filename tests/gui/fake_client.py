@@ -28,13 +28,17 @@ TILE = 32
 
 
 class FakeClient:
-    """Attributes: `requests` seen, `fail` with a sentence, `hold` events back, `hold_at` a kind of request."""
+    """Attributes: `requests` seen, `tiles` computed, `fail` with a sentence, `hold` events back until cancelled.
+
+    It also holds at the beginning of a kind of request (`hold_at`), or after a number of tiles (`hold_after`).
+    """
 
     def __init__(self, candidate=b""):
         self.requests, self.cancelled = [], set()
         self.fail = ""
-        self.hold, self.hold_at = False, ""
+        self.hold, self.hold_at, self.hold_after = False, "", 0
         self.closed = False
+        self.tiles = 0
         self.candidate = candidate
         self.result = {"accepted": True, "old_score": 0.5, "new_score": 0.7, "sentence": "Better: 0.70, was 0.50."}
         self._numbers = itertools.count(1)
@@ -73,8 +77,12 @@ class FakeClient:
 
     def poll(self):
         messages, self._messages = self._messages, []
-        if self._running is not None and not self.hold:
-            messages.append(self._next(*self._running))
+        if self._running is None or (self.hold and self._running[0] not in self.cancelled):
+            return messages
+        messages.append(self._next(*self._running))
+        event = getattr(messages[-1], "event", None)
+        if isinstance(event, TileDone) and event.done == self.hold_after:
+            self.hold, self.hold_after = True, 0
         return messages
 
     def _next(self, number, work):
@@ -100,8 +108,12 @@ class FakeClient:
         (t0, t1), (z0, z1), (y0, y1), (x0, x1) = request.region or tuple((0, size[a]) for a in "TZYX")
         top = float(np.max(image.array))
         rows = range(y0, y1, TILE)
+        there = {y for window in request.done for y in range(*window[2])}
         for done, y in enumerate(rows, 1):
             stop = min(y + TILE, y1)
+            if y in there:
+                continue
+            self.tiles += 1
             for t in range(t0, t1):
                 block = image.read(t, slice(z0, z1), slice(y, stop), slice(x0, x1), request.inference.channels)
                 inside = (block.mean(axis=0) > top / 2).astype(np.float32)

@@ -27,8 +27,9 @@ def test_segment_makes_a_prediction_that_sits_on_the_image(viewer, controller, i
     assert "· exact" in controller.state.message.text
 
 
-def test_tiles_show_while_the_network_runs(viewer, controller, qtbot, idle, blobs):
+def test_tiles_show_while_the_network_runs(viewer, controller, client, qtbot, idle, blobs):
     viewer.add_image(blobs)
+    client.hold_after = 2
     controller.segmenting.segment()
     qtbot.waitUntil(lambda: controller.state.advance.done == 2)
     shown = ours(viewer, "probability")
@@ -37,6 +38,7 @@ def test_tiles_show_while_the_network_runs(viewer, controller, qtbot, idle, blob
     assert shown.data[64:].max() == 0
     assert controller.state.activity is Activity.SEGMENTING
     assert (controller.state.advance.done, controller.state.advance.total) == (2, 3)
+    client.hold = False
     idle()
 
 
@@ -107,6 +109,7 @@ def test_cancel_leaves_everything_as_it_was(viewer, controller, client, idle, qt
     idle()
     before = ours(viewer, "prediction").data.copy()
     names = [layer.name for layer in viewer.layers]
+    client.hold_after = 1
     controller.segmenting.segment()
     qtbot.waitUntil(lambda: controller.state.advance.done == 1)
     controller.cancel()
@@ -140,11 +143,13 @@ def test_scratch_files_do_not_pile_up(viewer, controller, idle, blobs):
     assert len(left) == 1  # the probabilities that are kept
 
 
-def test_removing_the_image_during_a_run_does_no_harm(viewer, controller, idle, qtbot, blobs):
+def test_removing_the_image_during_a_run_does_no_harm(viewer, controller, client, idle, qtbot, blobs):
     image = viewer.add_image(blobs)
+    client.hold_after = 1
     controller.segmenting.segment()
     qtbot.waitUntil(lambda: controller.state.advance.done == 1)
     viewer.layers.remove(image)
+    client.hold = False
     idle()
     assert "was removed meanwhile" in controller.state.message.text
     assert not list(layers.with_role(viewer, "probability"))

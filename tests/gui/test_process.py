@@ -19,6 +19,8 @@ from napari_unet.gui.panels import Workbench
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills with signals")
 
+RUNNING = "Running the network"
+
 
 def workers():
     """Background processes of this process."""
@@ -57,16 +59,20 @@ def test_closing_napari_in_the_middle_of_a_job_leaves_no_process(docked, qtbot):
 
 def test_a_killed_process_is_one_sentence_and_the_next_run_works(docked, qtbot):
     viewer, _, controller = docked
-    viewer.add_image(np.random.default_rng(0).random((512, 512), np.float32))
+    viewer.add_image(np.random.default_rng(0).random((1024, 1024), np.float32))
     controller.segmenting.segment()
-    qtbot.waitUntil(lambda: controller.state.advance.done > 0, timeout=60_000)
+    qtbot.waitUntil(lambda: controller.state.advance.stage == RUNNING, timeout=60_000)
     os.kill(workers()[0].pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: not controller.state.busy, timeout=10_000)
     assert controller.state.message.level == "error"
-    assert [layers.role_of(layer) for layer in viewer.layers] == [None]
+    assert [layers.role_of(layer) for layer in viewer.layers] == [None, "probability"]
+    assert "of the probabilities are there" in controller.state.message.text
+    written = viewer.layers[-1].data.copy()
+    assert written.any()
     controller.segmenting.segment()
     qtbot.waitUntil(lambda: not controller.state.busy, timeout=120_000)
     assert list(layers.with_role(viewer, "prediction"))
+    assert np.array_equal(viewer.layers[1].data[written != 0], written[written != 0])
 
 
 @pytest.mark.parametrize(

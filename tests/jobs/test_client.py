@@ -136,7 +136,7 @@ def test_crash_fails_every_job_with_one_sentence_and_the_next_submit_works(clien
     failed = [m for m in messages if isinstance(m, JobFailed)]
     assert [m.job for m in failed] == [crashing, waiting]
     assert "ended with exit code 3 before the job was done" in failed[0].sentence
-    assert "Nothing in the viewer was changed" in failed[0].sentence
+    assert "Your layers are as they were" in failed[0].sentence
     assert "about to end" in failed[0].details
     assert not client.alive
     assert not client.busy

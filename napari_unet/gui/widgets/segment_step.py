@@ -7,11 +7,13 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLineEdit, QSpinBox
 from superqt import QLabeledDoubleSlider
 
 from napari_unet.gui.controller import Controller
+from napari_unet.gui.progress import percent
 from napari_unet.gui.widgets.base import Step, button, heading, say, sentence, silent
 from napari_unet.gui.widgets.channels import ChannelChooser
 from napari_unet.gui.widgets.choices import combo, show_choices
 
 _DEBOUNCE_MS = 250
+_WHOLE = "Segment the whole image; what is on the screen comes first"
 
 
 class SegmentStep(Step):
@@ -26,7 +28,12 @@ class SegmentStep(Step):
             "Segment only what is on the screen, to try the settings",
             controller.segmenting.preview,
         )
-        self.segment = button("Segment", "Segment the whole image", controller.segmenting.segment, primary=True)
+        self.segment = button("Segment", _WHOLE, controller.segmenting.segment, primary=True)
+        self.start_over = button(
+            "Start over",
+            "Forget what is there of the probabilities and segment again",
+            controller.segmenting.start_over,
+        )
         self.obstacle = sentence(name="warning")
         self.add(heading("Segment"))
         self.add_form(
@@ -38,6 +45,7 @@ class SegmentStep(Step):
         self.add_form(("Device", self.devices), ("Diameter", self.diameter))
         self.add(self.obstacle)
         self.add_row(self.preview, self.segment)
+        self.add_row(self.start_over)
         self.add(self.tuning_title)
         self.add_form(("Threshold", self.threshold), ("Smallest size", self.min_size))
         self.add(self.fill_holes, self.join_z, self.tuning_hint)
@@ -99,6 +107,7 @@ class SegmentStep(Step):
         self.bind(self._show_diameter, "diameter_px")
         self.bind(self._show_objects, "objects", "model", "axes")
         self.bind(self._enable, "activity", "obstacle", "image", "segmented")
+        self.bind(self._show_interrupted, "interrupted", "image", "activity")
 
     def _show_images(self) -> None:
         show_choices(self.images, self.state.images, self.state.image, "No image layer")
@@ -140,6 +149,19 @@ class SegmentStep(Step):
         say(self.obstacle, state.obstacle)
         kept = state.segmented is not None and state.segmented.image == state.image
         say(self.tuning_hint, "Applied at once, without the network." if kept else "")
+
+    def _show_interrupted(self) -> None:
+        interrupted = self.state.interrupted
+        waits = interrupted is not None and interrupted.image == self.state.image and not self.state.busy
+        self.segment.setText("Continue" if waits else "Segment")
+        self.start_over.setVisible(waits)
+        tip = _WHOLE
+        if waits and interrupted is not None:
+            tip = (
+                f"Go on with the segmentation that was interrupted: {percent(interrupted.share)} of the probabilities "
+                "are there. Image, model and settings are the same as then."
+            )
+        self.segment.setToolTip(tip)
 
     def _set_device(self, index: int) -> None:
         self.state.device = self.devices.itemData(index)

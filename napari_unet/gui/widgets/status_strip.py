@@ -45,8 +45,10 @@ class StatusStrip(Step):
         self.cancel.setVisible(state.busy)
         self.cancel.setEnabled(state.cancellable)
         self.bar.setVisible(state.busy)
+        self.bar.setUpdatesEnabled(False)  # else Qt paints the window at once, for the bar alone
         self.bar.setRange(0, advance.total)
         self.bar.setValue(advance.done)
+        self.bar.setUpdatesEnabled(True)
         parts = [state.activity.value]
         if state.busy and advance.stage:
             parts.append(advance.stage)

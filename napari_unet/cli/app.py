@@ -92,6 +92,9 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     min_size: Annotated[int | None, typer.Option(help="Smallest object, in pixels or voxels.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of a tile, in pixels; smaller needs less memory.")] = None,
     device: Device = "auto",
+    turns: Annotated[
+        str, typer.Option(help="Average over flipped (flips: 4) or also turned versions (all: 8). Slower.")
+    ] = "none",
     overwrite: Overwrite = False,
 ) -> None:
     """Find objects in images and write a mask TIFF for each."""
@@ -106,6 +109,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
         diameter_px=diameter,
         tile=tile,
         device=device,
+        turns=turns,
     )
     outputs = Outputs(out, probabilities=probabilities, table=table, overwrite=overwrite)
     objects = {"threshold": threshold, "min_size_px": min_size}

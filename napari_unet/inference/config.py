@@ -8,6 +8,10 @@ from pydantic import Field
 
 from napari_unet.networks.spec import Config
 
+Turns = Literal["none", "flips", "all"]
+TURNS: dict[Turns, int] = {"none": 1, "flips": 4, "all": 8}
+"""How many versions of an image are averaged."""
+
 
 class InferenceConfig(Config):
     """Settings of a prediction.
@@ -27,6 +31,9 @@ class InferenceConfig(Config):
         "auto", "cpu", "mps", "cuda" or "cuda:N".
     precision : "auto" | "float32" | "float16" | "bfloat16"
         Of the network's arithmetic; "auto" is float16 on CUDA and float32 elsewhere.
+    turns : "none" | "flips" | "all"
+        Average the probabilities of the image and of its flipped versions (4 in all), or of its flipped and turned
+        ones (8 in all), in the plane. Often a little better, and 4 or 8 times the work.
     """
 
     axes: str | None = None
@@ -35,6 +42,7 @@ class InferenceConfig(Config):
     tile: int | None = Field(default=None, ge=1)
     device: str = "auto"
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    turns: Turns = "none"
 
 
 class Cost(Config):

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_unet.inference.config import Cost
+from napari_unet.inference.config import TURNS, Cost, Turns
 from napari_unet.inference.devices import choose_device
+from napari_unet.inference.engines.blended import window_sides
 from napari_unet.inference.engines.choosing import STRIP_BYTES, TILE_PX
 from napari_unet.inference.engines.exact import ROWS
+from napari_unet.inference.engines.overlapping import spread_along
 from napari_unet.inference.exact.memory import Ledger, weight_bytes
 from napari_unet.inference.exact.planning import pieces_of, plan_strips
 from napari_unet.inference.exact.tracing import UntraceableError, trace
@@ -28,7 +30,9 @@ from napari_unet.networks.spec import NetworkSpec
 PROBE_PX = {2: 256, 3: 48}
 
 
-def estimate_cost(spec: NetworkSpec, size: Sequence[int], device: str = "auto", tile: int | None = None) -> Cost:
+def estimate_cost(
+    spec: NetworkSpec, size: Sequence[int], device: str = "auto", tile: int | None = None, turns: Turns = "none"
+) -> Cost:
     """Estimate what a network costs on an image; runs one small forward pass.
 
     Parameters
@@ -40,6 +44,8 @@ def estimate_cost(spec: NetworkSpec, size: Sequence[int], device: str = "auto", 
         "auto", "cpu", "mps", "cuda" or "cuda:N".
     tile : int, optional
         Side of the write region of a tile; None chooses.
+    turns : "none" | "flips" | "all"
+        Versions of the image that are averaged; what their pieces compute of each other is not counted.
 
     Raises
     ------
@@ -55,9 +61,11 @@ def estimate_cost(spec: NetworkSpec, size: Sequence[int], device: str = "auto", 
         shadow = build(spec).eval()
     probe = (PROBE_PX[network.dims],) * network.dims
     work = _strips(network, grid) if place.type == "cpu" and tile is None else None
+    if work is None and not network.local:
+        work = _windows(shadow, grid, () if tile is None else (tile,) * network.dims)
     work = work or _tiles(network, shadow, grid, tile or TILE_PX[network.dims][place.type])
     repeats = times * (depth if planar else 1)
-    pixels = repeats * work.pixels
+    pixels = repeats * work.pixels * TURNS[turns]
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         operations=count_operations(shadow, probe) / prod(probe) * pixels,
@@ -103,6 +111,17 @@ def _tiles(network: Network, shadow: Network, grid: Sequence[int], tile: int) ->
     tiles = plan_tiles(grid, tile, field.halo, field.stride)
     sides = [tuple(part.stop - part.start for part in one.read) for one in tiles]
     return _Work(len(tiles), sum(map(prod, sides)), peak_bytes(shadow, max(sides, key=prod)))
+
+
+def _windows(shadow: Network, grid: Sequence[int], sides: Sequence[int]) -> _Work:
+    """Work of windows that are blended, one after the other."""
+    geometry = shadow.geometry
+    strides = zip(grid, window_sides(geometry, sides), geometry.strides, strict=True)
+    along = [spread_along(*parts) for parts in strides]
+    pixels = prod(sum(window.length for window in windows) for windows in along)
+    largest = [max(window.length for window in windows) for windows in along]
+    # Those along the longest axis are pieces, as each completes a part of the image.
+    return _Work(len(along[grid.index(max(grid))]), pixels, peak_bytes(shadow, largest))
 
 
 def count_operations(network: Network, size: Sequence[int]) -> float:

@@ -21,7 +21,7 @@ from napari_unet.imaging.image import Image, check_channels, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
 from napari_unet.imaging.statistics import Readable, check_input, statistics_events
 from napari_unet.inference.canvas import MOST_RESCALED_PX, Grids, Reordered
-from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.config import InferenceConfig, Turns
 from napari_unet.inference.covering import Cover, Source
 from napari_unet.inference.devices import choose_device, describe_device
 from napari_unet.inference.engines.base import Seam
@@ -195,6 +195,7 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     out: Any | None = None,  # noqa: ANN401
     *,
     dtype: npt.DTypeLike | None = None,
+    turns: Turns = "none",
 ) -> npt.NDArray[Any]:
     """Predict a probability map.
 
@@ -218,6 +219,8 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         Of the result's shape, float32 or uint8. Is written piece by piece, each chunk once.
     dtype : "float32" or "uint8", optional
         Of the result: probabilities from 0 to 1, or from 0 to 255; float32 by default, or as `out`.
+    turns : "none", "flips" or "all"
+        Average over the 4 flips of the plane, or over its 8 flips and quarter turns; 4 or 8 times the work.
 
     Returns
     -------
@@ -232,7 +235,9 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         If `out` cannot be written.
     """
     source = as_image(image, axes, pixel_size)
-    config = InferenceConfig(channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device)
+    config = InferenceConfig(
+        channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device, turns=turns
+    )
     kind, shape = probability_type(model, out, dtype), (len(model.spec.classes), *source.label_shape)
     check_out(out, shape, kind)
     result: npt.NDArray[Any] = new_array(shape, kind) if out is None else out

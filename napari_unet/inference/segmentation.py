@@ -13,7 +13,7 @@ from napari_unet.axes import PixelSize
 from napari_unet.errors import ModelError
 from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image, from_canonical
-from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.config import InferenceConfig, Turns
 from napari_unet.inference.outputs import check_out
 from napari_unet.inference.pipeline import Prediction, Wish, as_channels, as_image, predict_events
 from napari_unet.objects.config import ObjectOptions
@@ -72,6 +72,8 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     tile: int | None = None,
     device: str = "auto",
     out: Any | None = None,  # noqa: ANN401
+    *,
+    turns: Turns = "none",
 ) -> npt.NDArray[np.uint32]:
     """Segment an image into labels.
 
@@ -89,7 +91,9 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         If axes, channels, image or device do not fit.
     """
     source = as_image(image, axes, pixel_size)
-    config = InferenceConfig(channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device)
+    config = InferenceConfig(
+        channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device, turns=turns
+    )
     check_out(out, source.label_shape, np.uint32)
     found = finish_warning(segment_events(model, source, config))
     labels = from_canonical(found.labels[:, None], source.label_axes)

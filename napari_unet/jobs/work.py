@@ -257,4 +257,5 @@ class _Channels:
 def _cost(request: CostRequest) -> Generator[Event, None, CostResult]:
     yield Progress("Estimating the cost", 0, 1)
     config = request.inference
-    return CostResult(cost=estimate_cost(request.network, request.size, config.device, config.tile))
+    cost = estimate_cost(request.network, request.size, config.device, config.tile, config.turns)
+    return CostResult(cost=cost)

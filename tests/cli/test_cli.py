@@ -118,6 +118,7 @@ def test_segment_keeps_axes_and_takes_channel_pixel_size_and_threshold(run, tiny
         (["--pixel-size", "-1"], 'The pixel size "-1" is not one positive number'),
         (["--pixel-size", "1,2"], "nor Z,Y,X"),
         (["--tile", "0"], "0 is not allowed for tile"),
+        (["--turns", "twice"], "twice is not allowed for turns"),
         (["--threshold", "1.5"], "1.5 is not allowed for threshold"),
         (["--device", "cuda:99"], 'no device "cuda:99"'),
         (["--channels", "3"], "has 1 channel"),

@@ -108,8 +108,8 @@ def test_it_equals_the_textbook_in_volumes(voluminous, budget):
 
 def test_a_window_of_the_whole_has_the_same_values(planar, voluminous):
     for model, size, window in (
-        (planar, (101, 75), (Interval(13, 70), Interval(31, 75))),
-        (planar, (101, 75), (Interval(50, 51), Interval(7, 8))),
+        (planar, (61, 75), (Interval(13, 50), Interval(31, 75))),
+        (planar, (61, 75), (Interval(50, 51), Interval(7, 8))),
         (voluminous, (20, 37, 30), (Interval(3, 9), Interval(11, 37), Interval(0, 17))),
     ):
         image = picture(size)
@@ -200,7 +200,7 @@ def test_memory_does_not_grow_with_the_height(planar):
         return most
 
     assert 0 < peak(96) < 2 * 32 * 40 * 8 * 4
-    assert peak(480) <= peak(96)
+    assert peak(240) <= peak(96)
 
 
 def test_what_is_in_flight_keeps_to_the_budget(planar):

@@ -53,9 +53,11 @@ def test_tiles_are_counted_with_their_overlap():
     assert tiled.memory_bytes < whole.memory_bytes
 
 
-def test_a_network_that_sees_everything_is_counted_in_tiles():
-    cost = estimate_cost(network_spec("unet", 1, 2, {"width": 4, "depth": 2, "norm": "instance"}), (1, 1, 600, 200))
-    assert cost.tiles == 2
+def test_a_network_that_sees_everything_is_counted_in_windows_that_overlap():
+    spec = network_spec("unet", 1, 2, {"width": 4, "depth": 2, "norm": "instance"})
+    one, many = (estimate_cost(spec, (1, 1, height, 200)) for height in (256, 640))
+    assert (one.tiles, many.tiles) == (1, 4)
+    assert many.operations == pytest.approx(4 * one.operations)
 
 
 def test_volumes_are_counted_as_volumes():

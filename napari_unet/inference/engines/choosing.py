@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Literal, assert_never
 
@@ -24,6 +25,7 @@ from napari_unet.inference.engines.base import Engine, Read
 from napari_unet.inference.engines.blended import BlendedEngine
 from napari_unet.inference.engines.exact import ExactEngine
 from napari_unet.inference.engines.tiled import TiledEngine
+from napari_unet.inference.engines.turned import TurnedEngine, context_px
 from napari_unet.inference.exact.intervals import Window
 from napari_unet.inference.exact.tracing import UntraceableError
 from napari_unet.inference.regions import subtract
@@ -43,6 +45,8 @@ STRIP_BYTES = {"cpu": 200 * 2**20, "mps": 2**30}
 FREE_SHARE = 0.5
 # GPU kernels count the elements of a tensor with 32 bits.
 MOST_ELEMENTS = 2**31
+# Of the memory for features, for the mean of what turned images give, beside them.
+TURNED_SHARE = 0.5
 SMALLEST_SHARE = 1 / 16
 
 Trouble = Literal["memory", "precision", "operation"]
@@ -218,7 +222,11 @@ class Ladder:
 
         def make(means: Means) -> Engine:
             planes = planes_at_once(means.device, prod(size)) if model.spec.dims == 2 else 1
-            return choose_engine(model, size, means, config.tile, planes)
+            one = partial(choose_engine, model, means=means, tile=config.tile, planes=planes)
+            if config.turns == "none":
+                return one(size)
+            most_px = int(budget_bytes(means) * TURNED_SHARE / planes / (4 * model.spec.network.out_channels))
+            return TurnedEngine.of(one, size, config.turns, context_px(model.network), most_px)
 
         return cls(make, first_means(device, config.precision))
 

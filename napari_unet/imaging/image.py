@@ -93,10 +93,14 @@ class Image:
             In the image's own dtype.
         """
         first, last = (min(channels), max(channels) + 1) if channels else (0, self.sizes["C"])
-        wanted = {"T": slice(t, t + 1), "C": slice(first, last), "Z": z, "Y": y, "X": x}
-        block = np.asarray(self.array[tuple(wanted[axis] for axis in self.axes)])
+        block = np.asarray(self.array[self.box(t, z, y, x, slice(first, last))])
         planes: npt.NDArray[Any] = to_canonical(block, self.axes)[0]
         return planes if channels is None else planes[[channel - first for channel in channels]]
+
+    def box(self, t: int, z: slice, y: slice, x: slice, c: slice) -> tuple[slice, ...]:
+        """Return how the array is sliced for a region of one time point."""
+        wanted = {"T": slice(t, t + 1), "C": c, "Z": z, "Y": y, "X": x}
+        return tuple(wanted[axis] for axis in self.axes)
 
 
 def open_image(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from napari_unet.imaging.image import Image
+from napari_unet.imaging.gathering import Readable
 
 # Nearer to 1 than this is left alone: resampling would cost more than it gives.
 TOLERANCE = 0.05
@@ -22,12 +22,12 @@ class Rescaled:
 
     Attributes
     ----------
-    image : Image
+    image : Readable
     factor : float
         New size over old size, in Y and X.
     """
 
-    image: Image
+    image: Readable
     factor: float
 
     @property

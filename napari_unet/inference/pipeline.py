@@ -17,6 +17,7 @@ import numpy.typing as npt
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ImageError
 from napari_unet.events import Event, finish_warning
+from napari_unet.imaging.chunk_cache import cached, is_kept_whole
 from napari_unet.imaging.image import Image, check_channels, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
 from napari_unet.imaging.statistics import Readable, check_input, statistics_events
@@ -29,6 +30,7 @@ from napari_unet.inference.engines.choosing import Ladder, planes_at_once
 from napari_unet.inference.exact.intervals import Interval, size_of, whole
 from napari_unet.inference.exact.intervals import Window as Intervals
 from napari_unet.inference.outputs import check_out, new_array, probability_type
+from napari_unet.inference.reading_ahead import ReadingAhead
 from napari_unet.inference.slabs import Order, plan_slabs
 from napari_unet.inference.writing import choose_writer
 from napari_unet.weights.model import Model
@@ -114,25 +116,29 @@ def predict_events(
     window = _check_window(image, wish.region)
     channels = check_channels(image, config.channels)
     check_input(image.name, len(channels), model.spec.normalization, model.spec.network.in_channels)
-    source = rescale(image, scale_factor(model.spec, image.pixel_size, config.diameter_px))
-    statistics = yield from statistics_events(source, model.spec.normalization, channels, range(*window[0]))
-    if out is None:
-        out = new_array((len(model.spec.classes), *size_of(window)), np.float32)
+    factor = scale_factor(model.spec, image.pixel_size, config.diameter_px)
     device, dims = choose_device(config.device), model.spec.dims
-    grids = Grids(_plane(image), _plane(source))
-    size = grids.network if dims == 2 else (source.sizes["Z"], *grids.network)
-    ladder = Ladder.of(model, size, device, config)
-    order = Order(
-        planes_at_once(device, prod(grids.network)),
-        None if wish.visible is None else _window(wish.visible),
-        [_window(d) for d in wish.done],
-    )
-    slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
-    writer = choose_writer(out, window, order.done)
-    cover = Cover(ladder, Source(source, statistics, channels, dims), grids, writer, np.dtype(out.dtype) == np.uint8)
-    yield from cover.run(slabs)
+    with cached(image) as kept:
+        source = rescale(kept if is_kept_whole(kept) else image, factor)
+        statistics = yield from statistics_events(source, model.spec.normalization, channels, range(*window[0]))
+        if out is None:
+            out = new_array((len(model.spec.classes), *size_of(window)), np.float32)
+        grids = Grids(_plane(image), _plane(source))
+        size = grids.network if dims == 2 else (source.sizes["Z"], *grids.network)
+        ladder = Ladder.of(model, size, device, config)
+        order = _order(wish, planes_at_once(device, prod(grids.network)))
+        slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
+        pixels = Source(rescale(ReadingAhead(kept, slabs), factor), statistics, channels, dims)
+        writer = choose_writer(out, window, order.done)
+        yield from Cover(ladder, pixels, grids, writer, np.dtype(out.dtype) == np.uint8).run(slabs)
     return Prediction(
         out, describe_device(ladder.means.device), ladder.engine.exact, ladder.engine.seam, tuple(ladder.notes)
+    )
+
+
+def _order(wish: Wish, planes: int) -> Order:
+    return Order(
+        planes, None if wish.visible is None else _window(wish.visible), [_window(region) for region in wish.done]
     )
 
 
@@ -160,7 +166,7 @@ def scale_factor(spec: ModelSpec, pixel_size: PixelSize, diameter_px: float | No
     return 1.0 if abs(factor - 1) < TOLERANCE else factor
 
 
-def rescale(image: Image, factor: float) -> Readable:
+def rescale(image: Readable, factor: float) -> Readable:
     """Return the image at another scale in the plane."""
     return image if factor == 1 else Rescaled(image, factor)
 

@@ -27,7 +27,14 @@ def half(case, dtype):
     return (square / expected.numel()) ** 0.5 / float(expected.std()) / torch.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("case", CASES)
+# Together they have every kind of layer; the others are left to the slow tests.
+QUICK = {
+    "unet", "unet-3d", "unet-keras", "unet-strided", "attention-unet", "residual-unet-3d", "unet3+", "convnext-unet",
+    "mobilenet-v2-unet", "densenet121-unet", "corners kept, resized", "average over odd sides", "uneven volume",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow) for c in CASES])
 def test_float16_differs_by_rounding_only(case):
     assert 0.1 < half(case, torch.float16) < 8
 

@@ -95,9 +95,9 @@ class Part:
         """Read a box of one class."""
         return np.asarray(self.array[(k, *self.place, *box)])
 
-    def read_classes(self, box: Box) -> Array:
-        """Read a box of all classes, which are the first axis."""
-        return np.asarray(self.array[(slice(None), *self.place, *box)])
+    def read_classes(self, box: Box, count: int | None = None) -> Array:
+        """Read a box of the first `count` classes, which are the first axis; all by default."""
+        return np.asarray(self.array[(slice(0, count or self.array.shape[0]), *self.place, *box)])
 
     def write(self, box: Box, values: Array) -> None:
         """Write a box."""

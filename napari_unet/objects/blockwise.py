@@ -41,7 +41,7 @@ class Large:
     Attributes
     ----------
     probabilities, labels : Part
-        (K, [Z,] Y, X) float32 is read, ([Z,] Y, X) uint32 is written.
+        (K, [Z,] Y, X) float32 or uint8 is read, ([Z,] Y, X) uint32 is written.
     grid : Grid
     halo : int
         Context of each block to begin with.
@@ -118,7 +118,7 @@ def _find_seeds(large: Large, options: ObjectOptions) -> Generator[None, None, t
     seeds, pieces = Pieces(large.grid), Pieces(large.grid)
     seeded: list[Ids] = []
     for index, box in large.grid:
-        foreground, seed = foreground_and_seeds(large.probabilities.read_classes(box), options)
+        foreground, seed = foreground_and_seeds(large.probabilities.read_classes(box, 2), options)
         seed_ids, seed_count = ndi.label(seed)
         ids, count = ndi.label(foreground)
         first_seed = seeds.add_in_order(index, box, seed_ids, seed_count)

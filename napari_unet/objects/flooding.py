@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from napari_unet.objects.blocks import Array, Box, Ids, Part, grow, volume, within
+from napari_unet.objects.pixels import Mask, Probabilities, exceeds
 
 # Codes above are pieces of foreground, counted downwards from `PIECE`; codes below are seeds.
 PIECE = int(np.iinfo(np.uint32).max)
@@ -88,13 +88,11 @@ class Flood:
 
     def _window(self, box: Box, halo: int, *, trusting: bool) -> Array:
         """Flood one window, and return what came out in the box; `trusting` that nothing comes through the rim."""
-        from skimage.segmentation import watershed
-
         window = grow(box, halo, self.shape)
         inner = within(box, window)
         codes = self.codes.read(window)
         interior = self.probabilities.read_class(1, window)
-        seed = (codes > 0) & (interior > self.seed_threshold)
+        seed = (codes > 0) & exceeds(interior, self.seed_threshold)
         is_piece = codes > MOST_SEEDS
         reachable = self.seeded[np.where(is_piece, PIECE - codes.astype(np.int64), 0)] | ((codes > 0) & ~is_piece)
         free = reachable & ~seed
@@ -103,10 +101,28 @@ class Flood:
             return markers[inner]
         if not trusting:
             markers[_rim(window, self.shape) & free] = self.unknown
-        # Inside of seeds there is nothing to flood, and most pixels are inside of seeds.
-        mask = free | (seed & _beside(free))
-        flooded: npt.NDArray[Any] = watershed(-interior, np.where(mask, markers, 0), mask=mask)
-        return np.where(seed, markers, flooded)[inner]
+        return flooded(interior, markers, seed, free)[inner]
+
+
+def flooded(interior: Probabilities, markers: Array, seed: Mask, free: Mask) -> Array:
+    """Flood free pixels from markers, downhill from the interior.
+
+    Parameters
+    ----------
+    interior : ([Z,] Y, X) float32 or uint8
+    markers : ([Z,] Y, X) int32
+        Of seeds, and of what else the flood comes from.
+    seed, free : ([Z,] Y, X) bool
+        Where seeds are, and what is to be flooded.
+    """
+    from skimage.segmentation import watershed
+
+    # Inside of seeds there is nothing to flood, and most pixels are inside of seeds.
+    mask = free | (seed & _beside(free))
+    # Not one minus the float: that would make small ones equal.
+    depth = 255 - interior if interior.dtype == np.uint8 else -interior
+    found: Array = watershed(depth, np.where(mask, markers, 0), mask=mask)
+    return np.where(seed, markers, found)
 
 
 def _rim(window: Box, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ from napari_unet.events import Event, Progress
 from napari_unet.objects.blocks import Grid, Part
 from napari_unet.objects.blockwise import SIDE_PX, Large, cut, label_in_blocks, steps
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.linking import join_large_slices, join_slices
-from napari_unet.objects.pixels import Decodable, Floats, classify, foreground_and_seeds
+from napari_unet.objects.flooding import flooded
+from napari_unet.objects.holding import Holder, Relabel, Span, hold, is_changeable, spans
+from napari_unet.objects.linking import join_slices, link_slices
+from napari_unet.objects.pixels import Decodable, Probabilities, classify, foreground_and_seeds
 
 Labels = npt.NDArray[np.uint32]
+Result = TypeVar("Result")
 
 # Planes and volumes of more pixels are labelled block by block.
 LARGE_PX = {2: 2**22, 3: 2**24}
@@ -44,14 +48,15 @@ def label_events(
 
     Parameters
     ----------
-    probabilities : (K, T, Z, Y, X) float32
+    probabilities : (K, T, Z, Y, X) float32, or uint8 from 0 to 255 for 0 to 1
         numpy, memory-mapped or Zarr array.
     spec : ModelSpec
         What the K classes mean.
     options : ObjectOptions
         Thresholds, smallest size and so on.
     out : (T, Z, Y, X) uint32, optional
-        Is written; numpy, memory-mapped or Zarr array.
+        Is written; numpy, memory-mapped or Zarr array. Of a Zarr array each chunk, or shard, is written once, when
+        it is final.
 
     Returns
     -------
@@ -59,40 +64,95 @@ def label_events(
         Object ids, or class ids of a semantic model; 0 is background.
     count : int
         Objects found; of a semantic model, connected pieces.
+
+    Raises
+    ------
+    LabelsError
+        If there is no temporary space for labels that are to be written to Zarr.
     """
-    times, depth = probabilities.shape[1:3]
-    flat, instances = spec.dims == 2, spec.meaning == "instances"
     labels = np.empty(probabilities.shape[1:], np.uint32) if out is None else out
-    shape = tuple(probabilities.shape[3 if flat else 2 :])
-    grid = Grid(shape, SIDE_PX[spec.dims])
-    large = math.prod(shape) > LARGE_PX[spec.dims]
-    places = [[(t, z) for z in range(depth)] if flat else [(t,)] for t in range(times)]
-    total = sum(map(len, places)) * (steps(grid, spec) if large else 1)
-    count = done = 0
-    for t in range(times):
-        first_id = count
-        for place in places[t]:
-            image = cut(Part(probabilities, place), Part(labels, place), shape)
-            work = (label_in_blocks if large else _label_whole)(image, spec, options, count)
-            count += yield from _counted(work, "Finding objects", done, total)
-            done += total // (times * len(places[t]))
-        if instances and flat and depth > 1 and options.join_z:
-            if large or not isinstance(labels, np.ndarray):
-                joining = join_large_slices(Part(labels, (t,)), depth, grid, options.join_overlap, (first_id, count))
-                joined = yield from _counted(joining, "Joining slices", 0, (2 * depth - 1) * len(grid))
-            else:
-                joined = join_slices(labels[t], options.join_overlap, first_id=first_id)
-            count = first_id + joined
+    finding = _Finding(probabilities, labels, spec, options)
+    count = 0
+    for span in spans(labels, whole_stacks=spec.dims == 3 or finding.joins):
+        with hold(labels, span, SIDE_PX[spec.dims]) as holder:
+            count = yield from finding.find(holder, count)
     return labels, count
 
 
-def _counted(work: Generator[None, None, int], stage: str, done: int, total: int) -> Generator[Event, None, int]:
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """Objects of an image, span by span; the arguments are those of `label_events`."""
+
+    probabilities: Any
+    labels: Any
+    spec: Decodable
+    options: ObjectOptions
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a plane or volume."""
+        return tuple(self.probabilities.shape[3 if self.spec.dims == 2 else 2 :])
+
+    @property
+    def large(self) -> bool:
+        """Whether it is labelled block by block."""
+        return math.prod(self.shape) > LARGE_PX[self.spec.dims]
+
+    @property
+    def grid(self) -> Grid:
+        """Blocks of a plane or volume."""
+        return Grid(self.shape, SIDE_PX[self.spec.dims])
+
+    @property
+    def joins(self) -> bool:
+        """Whether objects of neighbouring slices become one."""
+        flat = self.spec.dims == 2 and self.probabilities.shape[2] > 1
+        return flat and self.spec.meaning == "instances" and self.options.join_z
+
+    def find(self, holder: Holder, count: int) -> Generator[Event, None, int]:
+        """Find the objects of one span and write them; `count` were found before, and more are found in the end."""
+        relabel: dict[int, Relabel] = {}
+        for t in holder.span.times:
+            first_id = count
+            for place in self._places(holder.span, t):
+                count += yield from self._label(holder, place, count)
+            if self.joins:
+                joined, join = yield from self._join(holder, t, (first_id, count))
+                relabel |= {} if join is None else {t: join}
+                count = first_id + joined
+        boxes = len(holder.boxes(relabel))
+        yield from _counted(holder.write(relabel), "Writing the labels", 0, boxes)
+        return count
+
+    def _places(self, span: Span, t: int) -> list[tuple[int, ...]]:
+        return [(t, z) for z in span.slices] if self.spec.dims == 2 else [(t,)]
+
+    def _label(self, holder: Holder, place: tuple[int, ...], count: int) -> Generator[Event, None, int]:
+        """Label one plane or volume."""
+        image = cut(Part(self.probabilities, place), holder.part(place), self.shape)
+        work = (label_in_blocks if self.large else _label_whole)(image, self.spec, self.options, count)
+        each = steps(self.grid, self.spec) if self.large else 1
+        times, depth = self.probabilities.shape[1:3]
+        planes, before = (depth, place[0] * depth + place[1]) if len(place) == 2 else (1, place[0])
+        return (yield from _counted(work, "Finding objects", before * each, times * planes * each))
+
+    def _join(self, holder: Holder, t: int, ids: tuple[int, int]) -> Generator[Event, None, tuple[int, Relabel | None]]:
+        """Join the objects of neighbouring slices, or say what is to be done with them in the end."""
+        overlap, depth = self.options.join_overlap, self.probabilities.shape[2]
+        if not self.large and is_changeable(self.labels):
+            return join_slices(self.labels[t], overlap, first_id=ids[0]), None
+        linking = link_slices(holder.part((t,)), depth, self.grid, overlap, ids)
+        join, count = yield from _counted(linking, "Joining slices", 0, (depth - 1) * len(self.grid))
+        return count, join
+
+
+def _counted(work: Generator[None, None, Result], stage: str, done: int, total: int) -> Generator[Event, None, Result]:
     """Tell that one more of `total` units is done whenever `work` yields."""
     while True:
         try:
             next(work)
         except StopIteration as end:
-            result: int = end.value
+            result: Result = end.value
             return result
         done += 1
         yield Progress(stage, done, total)
@@ -101,7 +161,8 @@ def _counted(work: Generator[None, None, int], stage: str, done: int, total: int
 def _label_whole(image: Large, spec: Decodable, options: ObjectOptions, first_id: int) -> Generator[None, None, int]:
     """Write the labels of one plane or volume as a whole."""
     everything = tuple(slice(0, size) for size in image.grid.shape)
-    found, pieces = decode(image.probabilities.read_classes(everything), spec, options)
+    needed = 2 if spec.meaning == "instances" else None
+    found, pieces = decode(image.probabilities.read_classes(everything, needed), spec, options)
     if spec.meaning == "instances":
         found[found > 0] += np.uint32(first_id)
     image.labels.write(everything, found)
@@ -109,8 +170,8 @@ def _label_whole(image: Large, spec: Decodable, options: ObjectOptions, first_id
     return pieces
 
 
-def decode(block: Floats, spec: Decodable, options: ObjectOptions) -> tuple[Labels, int]:
-    """Turn the probabilities of one plane or volume, (K, [Z,] Y, X), into labels and their number."""
+def decode(block: Probabilities, spec: Decodable, options: ObjectOptions) -> tuple[Labels, int]:
+    """Turn the probabilities of one plane or volume, (K, [Z,] Y, X) float32 or uint8, into labels and their number."""
     if spec.meaning == "instances":
         labels = find_instances(block, options)
         return labels, int(labels.max(initial=0))
@@ -118,7 +179,7 @@ def decode(block: Floats, spec: Decodable, options: ObjectOptions) -> tuple[Labe
     return labels, int(ndi.label(labels > 0)[1])
 
 
-def find_instances(block: Floats, options: ObjectOptions) -> Labels:
+def find_instances(block: Probabilities, options: ObjectOptions) -> Labels:
     """Find objects in background, interior and border probabilities by a seeded watershed.
 
     Connected interior seeds an object; the seeds grow into the foreground, downhill from the
@@ -126,8 +187,8 @@ def find_instances(block: Floats, options: ObjectOptions) -> Labels:
 
     Parameters
     ----------
-    block : (3, [Z,] Y, X) float32
-        Probabilities of background, interior and border.
+    block : (2 or 3, [Z,] Y, X) float32, or uint8 from 0 to 255 for 0 to 1
+        Probabilities of background, interior and border; that of the border is not needed.
     options : ObjectOptions
         Thresholds, smallest size, holes.
 
@@ -136,12 +197,9 @@ def find_instances(block: Floats, options: ObjectOptions) -> Labels:
     ([Z,] Y, X) uint32
         Ids from 1 without gaps.
     """
-    from skimage.segmentation import watershed
-
-    interior = block[1]
     foreground, seed = foreground_and_seeds(block, options)
     seeds, count = ndi.label(seed)
-    labels: npt.NDArray[Any] = watershed(-interior, seeds, mask=foreground)
+    labels = flooded(block[1], seeds, seed, foreground & ~seed)
     orphans, more = ndi.label(foreground & (labels == 0))
     if more:
         labels = np.where(orphans > 0, orphans + count, labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -108,14 +108,16 @@ def join_slices(stack: npt.NDArray[np.uint32], min_overlap: float, first_id: int
     >>> stack.tolist()
     [[[1, 1]], [[1, 1]], [[0, 1]]]
     """
-    highest = int(stack.max(initial=0))
+    highest = max(int(plane.max(initial=0)) for plane in stack)
     if highest <= first_id:
         return 0
-    compared = [find_overlaps(a, b) for a, b in pairwise(stack)]
+    compared = (find_overlaps(a, b) for a, b in pairwise(stack))
     links = [pair for found in compared for pair in match(found, found.covered >= min_overlap)]
     component = _components(links, highest + 1)
-    used = np.unique(stack)
-    used = used[used > 0]
+    is_used = np.zeros(highest + 1, dtype=bool)
+    for plane in stack:
+        is_used[plane] = True
+    used = np.flatnonzero(is_used[1:]) + 1
     _, numbers = np.unique(component[used], return_inverse=True)
     table = np.zeros(highest + 1, np.uint32)
     table[used] = numbers + first_id + 1
@@ -132,15 +134,15 @@ def _components(links: list[tuple[int, int]], size: int) -> npt.NDArray[Any]:
     return component
 
 
-def join_large_slices(
+def link_slices(
     stack: Part, depth: int, grid: Grid, min_overlap: float, ids: tuple[int, int]
-) -> Generator[None, None, int]:
-    """Do as `join_slices` does, block by block, yielding after each.
+) -> Generator[None, None, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[np.uint32]], int]]:
+    """Find what `join_slices` would do, block by block, yielding after each.
 
     Parameters
     ----------
     stack : Part
-        (Z, Y, X) uint32, read and written in boxes.
+        (Z, Y, X) uint32, read in boxes.
     depth : int
         Number of slices.
     grid : Grid
@@ -152,7 +154,9 @@ def join_large_slices(
 
     Returns
     -------
-    int
+    join : function
+        From labels of any part of the stack to those after joining.
+    count : int
         Number of objects after joining.
     """
     first, last = ids
@@ -163,12 +167,12 @@ def join_large_slices(
     component = _components([(i - first, j - first) for i, j in links], last - first + 1)[1:]
     _, numbers = np.unique(component, return_inverse=True)
     table = np.concatenate([[0], numbers + first + 1]).astype(np.uint32)
-    for z in range(depth):
-        for _, box in grid:
-            plane = stack.read((slice(z, z + 1), *box))
-            stack.write((slice(z, z + 1), *box), table[np.maximum(plane, first) - first])
-            yield
-    return int(numbers.max(initial=-1)) + 1
+
+    def join(labels: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+        joined: npt.NDArray[np.uint32] = table[np.maximum(labels, first) - first]
+        return joined
+
+    return join, int(numbers.max(initial=-1)) + 1
 
 
 def _overlaps_in_blocks(stack: Part, z: int, grid: Grid) -> Generator[None, None, Overlaps]:
@@ -176,14 +180,24 @@ def _overlaps_in_blocks(stack: Part, z: int, grid: Grid) -> Generator[None, None
     counted = []
     for _, box in grid:
         a, b = (stack.read((slice(k, k + 1), *box)) for k in (z, z + 1))
-        pairs = a.ravel().astype(np.uint64) << np.uint64(32) | b.ravel().astype(np.uint64)
-        counted.append(np.unique(pairs, return_counts=True))
+        counted.append(_count_pairs(a.ravel().astype(np.uint64) << np.uint64(32) | b.ravel()))
         yield
-    pairs, where = np.unique(np.concatenate([pairs for pairs, _ in counted]), return_inverse=True)
-    pixels = np.bincount(where, np.concatenate([count for _, count in counted]))
+    pairs, pixels = _sum_up(*(np.concatenate(parts) for parts in zip(*counted, strict=True)))
     ids_a, row = np.unique(pairs >> np.uint64(32), return_inverse=True)
     ids_b, column = np.unique(pairs & np.uint64(2**32 - 1), return_inverse=True)
     of_a, of_b = np.bincount(row, pixels)[row], np.bincount(column, pixels)[column]
     both = (ids_a[row] > 0) & (ids_b[column] > 0)
     a, b, shared, of_a, of_b = (values[both] for values in (ids_a[row], ids_b[column], pixels, of_a, of_b))
     return Overlaps(a, b, shared / (of_a + of_b - shared), shared / np.minimum(of_a, of_b))
+
+
+def _count_pairs(pairs: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
+    """Count how often each pair occurs; most neighbours are alike, so that there are few runs to sort."""
+    starts = np.concatenate([[0], np.flatnonzero(pairs[1:] != pairs[:-1]) + 1])
+    return _sum_up(pairs[starts], np.diff(starts, append=pairs.size))
+
+
+def _sum_up(pairs: npt.NDArray[np.uint64], counts: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
+    """Add the counts of equal pairs."""
+    distinct, where = np.unique(pairs, return_inverse=True)
+    return distinct, np.bincount(where, counts)

@@ -74,7 +74,7 @@ def textbook(model, image, side):
     for window in itertools.product(*(spread_along(n, side, stride) for n in size)):
         where = (slice(None), *(slice(*part) for part in window))
         with torch.no_grad():
-            values = torch.softmax(model.network.eval().on_grid(image[(slice(None), *where)]), 1)[0].double()
+            values = torch.softmax(model.network.eval().on_grid(image[0][where][None]), 1)[0].double()
         away = [(torch.arange(n, dtype=torch.float64) - (n - 1) / 2) / (n / 8) for n in size_of(window)]
         weight = torch.exp(-sum(a**2 for a in torch.meshgrid(*away, indexing="ij")) / 2)
         total[where] += weight * values
@@ -104,6 +104,27 @@ def test_it_equals_the_textbook_in_volumes(voluminous, budget):
     engine = BlendedEngine.of(Runner(voluminous, CPU), (19, 37, 30), budget, (16, 16, 16))
     expected = textbook(voluminous, image, 16)[0]
     assert (assembled(engine, image, whole((19, 37, 30)))[0] - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("variant", "options"),
+    [
+        ("unet-torch-em", {"width": 4, "depth": 3}),
+        ("unet-nnunet", {"width": 4, "depth": 3}),
+        ("monai-basic-unet", {"arguments": {"features": (4, 4, 4, 8, 8, 4)}}),
+        ("monai-attention-unet", {"arguments": {"channels": (4, 4, 8), "strides": (2, 2)}}),
+        ("efficientnet-b0-unet", {"width": 8, "depth": 3}),
+    ],
+)
+def test_networks_of_all_kinds_that_see_everything_are_blended(variant, options):
+    if variant.startswith("monai"):
+        pytest.importorskip("monai")
+    channels = 3 if variant.startswith("efficient") else 1
+    model = lively(nu.new_model(variant, in_channels=channels, **options)).with_spec(normalization=RAW)
+    image = picture((70, 51)).expand(1, channels, 70, 51)
+    expected = textbook(model, image, 32)[0]
+    found = nu.predict(model.with_spec(patch_px=(32, 32)), image[0].numpy(), axes="CYX")
+    assert np.abs(found - expected.numpy()).max() < 1e-5
 
 
 def test_a_window_of_the_whole_has_the_same_values(planar, voluminous):

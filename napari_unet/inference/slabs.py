@@ -59,7 +59,7 @@ def plan_slabs(window: Window, dims: int, order: Order, most_px: int | None = No
     first: list[Window] = []
     then: list[Window] = []
     for cell in _cells(window, order.planes if dims == 2 else window[1].length, seen):
-        for part in _undone(cell, order.done):
+        for part in _undone(cell, order.done, seen):
             shared = _apart(part, seen, dims)
             if shared is not None:
                 first.append(shared)
@@ -94,10 +94,11 @@ def _distance(a: Interval, b: Interval) -> int:
     return max(0, a.start - b.stop + 1, b.start - a.stop + 1)
 
 
-def _undone(cell: Window, done: Sequence[Window]) -> list[Window]:
-    """Divide what of a cell is not done; most of thousands of windows lie elsewhere in time or depth."""
+def _undone(cell: Window, done: Sequence[Window], seen: Window | None) -> list[Window]:
+    """Divide what of a cell is not done, what is seen first; most of thousands of windows lie elsewhere."""
     (t0, t1), (z0, z1) = cell[:2]
-    return subtract(cell, [w for w in done if w[0][0] < t1 and t0 < w[0][1] and w[1][0] < z1 and z0 < w[1][1]])
+    parts = subtract(cell, [w for w in done if w[0][0] < t1 and t0 < w[0][1] and w[1][0] < z1 and z0 < w[1][1]])
+    return parts if seen is None else sorted(parts, key=lambda part: overlap(part, seen) is None)
 
 
 def _apart(part: Window, seen: Window | None, dims: int) -> Window | None:

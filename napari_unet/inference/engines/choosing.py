@@ -169,6 +169,16 @@ def choose_engine(model: Model, size: Sequence[int], means: Means, tile: int | N
     return TiledEngine.of(runner, size, max(1, round(side * smaller)))
 
 
+def configured_engine(model: Model, size: Sequence[int], config: InferenceConfig, means: Means) -> Engine:
+    """Choose the engine that a configuration asks for, for a plane or volume of a size ([Z,] Y, X)."""
+    planes = planes_at_once(means.device, prod(size)) if model.spec.dims == 2 else 1
+    one = partial(choose_engine, model, means=means, tile=config.tile, planes=planes)
+    if config.turns == "none":
+        return one(size)
+    most_px = int(budget_bytes(means) * TURNED_SHARE / planes / (4 * model.spec.network.out_channels))
+    return TurnedEngine.of(one, size, config.turns, context_px(model.network), most_px)
+
+
 def _blended(runner: Runner, size: Sequence[int], means: Means, tile: int | None, planes: int) -> BlendedEngine:
     budget, batch_px = int(budget_bytes(means) / planes), WINDOWS_PX[means.device.type] // planes
     sides = runner.model.spec.patch_px if tile is None else (tile,) * runner.dims
@@ -219,16 +229,7 @@ class Ladder:
     @classmethod
     def of(cls, model: Model, size: Sequence[int], device: torch.device, config: InferenceConfig) -> Ladder:
         """Begin with the quickest engine for a plane or volume of a size ([Z,] Y, X)."""
-
-        def make(means: Means) -> Engine:
-            planes = planes_at_once(means.device, prod(size)) if model.spec.dims == 2 else 1
-            one = partial(choose_engine, model, means=means, tile=config.tile, planes=planes)
-            if config.turns == "none":
-                return one(size)
-            most_px = int(budget_bytes(means) * TURNED_SHARE / planes / (4 * model.spec.network.out_channels))
-            return TurnedEngine.of(one, size, config.turns, context_px(model.network), most_px)
-
-        return cls(make, first_means(device, config.precision))
+        return cls(partial(configured_engine, model, size, config), first_means(device, config.precision))
 
     def run(
         self, read: Read, window: Window, convert: Convert | None = None
@@ -294,20 +295,15 @@ class Ladder:
 
     def _change(self, trouble: Trouble) -> None:
         """Change the means, and the engine with them."""
-        before, pieces = self.means, self._count()
-        reason = self._step(trouble)
-        while reason == "memory" and self._only_share(before) and self._count() == pieces:
-            reason = self._step(reason)  # of no use: the pieces are as large as before
-        self._note(before, reason)
+        before = self.means
+        self._note(before, self._step(trouble))
         self.pieces_left = self._count()
-
-    def _only_share(self, before: Means) -> bool:
-        return replace(self.means, share=before.share) == before
 
     def _note(self, before: Means, trouble: Trouble) -> None:
         note = before.change(self.means, trouble)
-        self.notes.append(note)
-        self._untold.append(note)
+        if note not in self.notes[-1:]:  # once is enough for pieces that become smaller and smaller
+            self.notes.append(note)
+            self._untold.append(note)
 
     def _step(self, trouble: Trouble) -> Trouble:
         """Take the next means; return what made them necessary."""

@@ -53,6 +53,10 @@ class TiledEngine:
         """Say which windows `run` will yield."""
         return [_window(tile.write) for tile in self._tiles(window)]
 
+    def seen(self, window: Window) -> list[Window]:
+        """Say what `run` will read for each of them."""
+        return [_window(tile.read) for tile in self._tiles(window)]
+
     def run(self, read: Read, window: Window) -> Iterator[tuple[Window, Tensor]]:
         """Yield windows and their probabilities (N, K, *size)."""
         for tile in self._tiles(window):

@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import napari_unet as nu
 from napari_unet.imaging.samples import open_sample
+from napari_unet.inference.cost import count_operations
 from napari_unet.networks.base import Network
 from napari_unet.networks.blocks import Unit
 from napari_unet.networks.registry import build_network
@@ -152,6 +153,11 @@ class Peak:
     def __str__(self) -> str:
         rates = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in self.rates.items())
         return f"matrices of float32 are multiplied at {rates} billion operations a CPU second"
+
+
+def operations(network: Network, size: tuple[int, ...]) -> float:
+    """Count those of one forward pass, without doing them."""
+    return count_operations(copy.deepcopy(network).to("meta"), size)
 
 
 @dataclass(frozen=True)

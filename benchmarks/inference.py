@@ -32,10 +32,9 @@ import numpy as np
 import peers
 import pipeline
 import torch
-from cases import CASES, QUICK, Case, Peak, fold_modules, forward, make, timed
+from cases import CASES, QUICK, Case, Peak, fold_modules, forward, make, operations, timed
 from torch import Tensor
 
-from napari_unet.inference.cost import count_operations
 from napari_unet.inference.exact.executor import compute
 from napari_unet.inference.exact.graph import Graph
 from napari_unet.inference.exact.intervals import Interval, Window
@@ -117,7 +116,7 @@ def measure(case: Case, rounds: int, peak: Peak, *, with_bioimageio: bool) -> No
                 timings[name].compare(logits, reference)
             del logits
         peaks.append(np.mean(rates))
-    print_table(case, timings, count_operations(network, case.size) / np.array(peaks))
+    print_table(case, timings, operations(network, case.size) / np.array(peaks))
 
 
 def print_table(case: Case, timings: dict[str, Timing], least: np.ndarray) -> None:

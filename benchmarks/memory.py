@@ -200,14 +200,15 @@ def monai(model: Any, image: Any, out: Any) -> None:  # noqa: ANN401
     import torch
     from monai.inferers import sliding_window_inference
 
-    planes = normalized(image)
-    found = torch.empty((len(planes), len(CLASSES), *planes.shape[1:]))
+    found = []
     with torch.inference_mode():
-        for plane, place in zip(torch.from_numpy(planes)[:, None, None], found, strict=True):
+        for plane in torch.from_numpy(normalized(image))[:, None, None]:
             side = min(256, *plane.shape[-2:])
-            blended = sliding_window_inference(plane, (side, side), 4, model.network, overlap=0.5, mode="gaussian")
-            place.copy_(blended[0].softmax(0))
-    write(found.numpy(), out)
+            blended = sliding_window_inference(
+                plane, (side, side), 4, lambda x: model.network(x).softmax(1), overlap=0.5, mode="gaussian"
+            )
+            found.append(blended[0].numpy())
+    write(found, out)
 
 
 def cellpose(model: Any, image: Any, out: Any) -> None:  # noqa: ANN401
@@ -215,11 +216,9 @@ def cellpose(model: Any, image: Any, out: Any) -> None:  # noqa: ANN401
     import torch
     from peers import tapered
 
-    planes = normalized(image)
-    found = np.zeros((len(planes), len(CLASSES), *planes.shape[1:]), np.float32)
     with torch.inference_mode():
-        for plane, place in zip(planes, found, strict=True):
-            place[:] = tapered(model.network, torch.from_numpy(plane)[None, None], 256, batch=8)[0].softmax(0).numpy()
+        planes = torch.from_numpy(normalized(image))[:, None, None]
+        found = [tapered(lambda x: model.network(x).softmax(1), x, 256, batch=8)[0].numpy() for x in planes]
     write(found, out)
 
 
@@ -232,8 +231,8 @@ def normalized(image: Any) -> np.ndarray:  # noqa: ANN401
     return planes
 
 
-def write(found: np.ndarray, out: Any) -> None:  # noqa: ANN401
-    """Write (Z, K, Y, X) plane by plane."""
+def write(found: list[np.ndarray], out: Any) -> None:  # noqa: ANN401
+    """Write planes (K, Y, X)."""
     for z, plane in enumerate(found):
         out[(slice(None), z) if out.ndim == 4 else slice(None)] = plane
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
-from cases import Peak, fold_modules, forward, real_image, settle, timed
+from cases import Peak, fold_modules, forward, operations, real_image, settle, timed
 
 import napari_unet as nu
 from napari_unet.events import TileDone
 from napari_unet.imaging.image import open_image
-from napari_unet.inference.cost import count_operations
 from napari_unet.inference.pipeline import predict_events
 
 TITLE = "pipeline"
@@ -49,7 +48,7 @@ def compare(title: str, model: nu.Model, pixels: np.ndarray, how: tuple[int, Pea
                 rates.append(how[1].sample())
                 spent[name].append(timed(ways[name])[1])
             peaks.append(np.mean(rates))
-    least = count_operations(model.network, pixels.shape) / np.array(peaks)
+    least = operations(model.network, pixels.shape) / np.array(peaks)
     shape = " x ".join(map(str, pixels.shape))
     print(f"\npipeline, {title}, {shape} pixels, {torch.get_num_threads()} thread(s)")
     print(f"{'':38} {'time / whole':>12} {'range':>13} {'wall s':>7} {'wall / whole':>12} {'of peak':>8}")

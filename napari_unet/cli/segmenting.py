@@ -108,7 +108,7 @@ def segment_files(
             image = read_image(path, inference.axes)
             if pixel_size is not None:
                 image = replace(image, pixel_size=pixel_size)
-            with _room_for_probabilities(model, image) as room:
+            with _room_for_probabilities(model, image, wanted=outputs.probabilities) as room:
                 segmentation = segment_image(model, image, inference, options, room)
                 written = write_results(outputs, image_name(path), image, segmentation)
             typer.echo(f"{path}: {segmentation.count} objects, {', '.join(str(file) for file in written)}")
@@ -158,11 +158,14 @@ def probability_map(image: Image, segmentation: Segmentation) -> npt.NDArray[np.
 
 
 @contextmanager
-def _room_for_probabilities(model: Model, image: Image) -> Iterator[npt.NDArray[np.float32] | None]:
-    """Make room on disk for large probability maps; small ones may stay in memory (None)."""
+def _room_for_probabilities(model: Model, image: Image, *, wanted: bool) -> Iterator[npt.NDArray[np.float32] | None]:
+    """Make room for probability maps that are wanted, for large ones on disk; None for others."""
     shape = (len(model.spec.classes), *(image.sizes[axis] for axis in "TZYX"))
-    if 4 * math.prod(shape) <= IN_MEMORY_BYTES:
+    if not wanted:
         yield None
+        return
+    if 4 * math.prod(shape) <= IN_MEMORY_BYTES:
+        yield np.empty(shape, np.float32)
         return
     scratch = Scratch()
     try:

@@ -21,7 +21,9 @@ from napari_unet.errors import ImageError, NapariUnetError, is_out_of_memory
 from napari_unet.imaging.chunks import Box, Chunks, Index
 from napari_unet.imaging.image import ArrayLike, Image
 
-CACHE_BYTES = 64 * 2**20
+CACHE_BYTES, LEAST_BYTES = 64 * 2**20, 16 * 2**20
+# Chunks across the image: those that a strip touches, and those that come next.
+BANDS = 4
 # Chunks that hold several slices are wanted again for each of them: they may take more.
 MOST_BYTES = 256 * 2**20
 
@@ -226,12 +228,18 @@ def read_ahead(image: Image, windows: Iterable[Sequence[tuple[int, int]]], chann
 
 
 def _limit_bytes(image: Image, chunks: Chunks) -> int:
-    """Enough for all chunks of a plane, if they hold other planes too, and if that is not too much."""
+    """Enough for the bands of chunks that a strip touches and the next ones, or for the chunks that planes share."""
     sides = dict(zip(image.axes, (cuts[1] for cuts in chunks.cuts), strict=True))
-    depth = sides.get("Z", 1) * sides.get("T", 1)
     size = image.sizes
-    plane = size["Y"] * size["X"] * sides.get("C", 1) * image.dtype.itemsize
-    return CACHE_BYTES if depth == 1 else min(max(CACHE_BYTES, depth * plane * 5 // 4), MOST_BYTES)
+    if math.prod(image.array.shape) * image.dtype.itemsize <= CACHE_BYTES:
+        return CACHE_BYTES
+    along = "Y" if size["Y"] >= size["X"] else "X"  # as strips go
+    pixel = sides.get("C", 1) * image.dtype.itemsize
+    plane = size["Y"] * size["X"] * pixel
+    depth = sides.get("Z", 1) * sides.get("T", 1)
+    if depth > 1:
+        return min(max(CACHE_BYTES, depth * plane * 5 // 4), MOST_BYTES)
+    return min(max(LEAST_BYTES, BANDS * plane * sides[along] // size[along]), CACHE_BYTES)
 
 
 def _within(box: Box, window: Box) -> Box:

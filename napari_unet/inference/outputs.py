@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_unet.errors import ImageError, ModelError
+from napari_unet.axes import sizes
+from napari_unet.errors import ImageError, LabelsError, ModelError
+from napari_unet.imaging.image import from_canonical, to_canonical
 from napari_unet.weights.model import Model
 
 # Smaller results are never refused for want of memory.
@@ -58,6 +61,62 @@ def probability_type(model: Model, out: Any | None, dtype: npt.DTypeLike | None)
             "Write float32, or give the model an activation."
         )
     return kind
+
+
+class LabelsOut:
+    """Labels in the user's axes and type, written and read as (T, Z, Y, X).
+
+    Parameters
+    ----------
+    array : numpy, Zarr or h5py array
+        Of any integer type.
+    axes : str
+        Of the image without C, in the user's order.
+    """
+
+    def __init__(self, array: Any, axes: str) -> None:  # noqa: ANN401
+        self.array, self.axes = array, axes
+        self.shape = tuple(sizes(array.shape, axes)[axis] for axis in "TZYX")
+        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+        self.chunks, self.shards = (self._sides(getattr(array, name, None)) for name in ("chunks", "shards"))
+
+    def __setitem__(self, key: tuple[Any, ...], values: npt.NDArray[Any]) -> None:
+        """Write labels.
+
+        Raises
+        ------
+        LabelsError
+            If the type of the array cannot hold so many objects.
+        """
+        most = np.iinfo(self.dtype).max
+        if values.max(initial=0) > most:
+            raise LabelsError(
+                f"There are more objects than {self.dtype} can number, which is {most:,}. Give an array of uint32."
+            )
+        whole = np.reshape(values, [part.stop - part.start for part in _slices(key)])
+        self.array[self._place(key)] = from_canonical(whole[:, None].astype(self.dtype), self.axes)
+
+    def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[np.uint32]:
+        block = to_canonical(np.asarray(self.array[self._place(key)]), self.axes)[:, 0]
+        return block[tuple(0 if isinstance(part, int) else slice(None) for part in key)].astype(np.uint32)
+
+    def _place(self, key: tuple[Any, ...]) -> tuple[slice, ...]:
+        wanted = dict(zip("TZYX", _slices(key), strict=True))
+        return tuple(wanted[axis] for axis in self.axes)
+
+    def _sides(self, sides: Sequence[int] | None) -> tuple[int, ...] | None:
+        return None if sides is None else tuple(sizes(sides, self.axes)[axis] for axis in "TZYX")
+
+
+def labels_array(out: Any, axes: str) -> Any:  # noqa: ANN401
+    """Return labels (T, Z, Y, X) that lie in an array with the user's axes: a view of it, where that can be had."""
+    if isinstance(out, np.ndarray) and out.dtype == np.uint32:
+        return to_canonical(out, axes)[:, 0]
+    return LabelsOut(out, axes)
+
+
+def _slices(key: tuple[Any, ...]) -> list[slice]:
+    return [slice(part, part + 1) if isinstance(part, int) else part for part in key]
 
 
 def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

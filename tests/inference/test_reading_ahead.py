@@ -32,6 +32,7 @@ def small_limits(monkeypatch):
     """Small images behave as large ones do: chunks are not read together, and few are kept."""
     monkeypatch.setattr("napari_unet.imaging.chunks.FEWEST_BYTES", 1)
     monkeypatch.setattr(chunk_cache, "CACHE_BYTES", 80_000)
+    monkeypatch.setattr(chunk_cache, "LEAST_BYTES", 40_000)
     monkeypatch.setattr(chunk_cache, "MOST_BYTES", 160_000)
 
 

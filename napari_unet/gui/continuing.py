@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,12 @@ def _together(one: Region, other: Region) -> Region | None:
     if len(differ) > 1 or (one[axis][1] != other[axis][0] and other[axis][1] != one[axis][0]):
         return None
     span = (min(one[axis][0], other[axis][0]), max(one[axis][1], other[axis][1]))
-    t, z, y, x = (*one[:axis], span, *one[axis + 1 :])
+    return as_region((*one[:axis], span, *one[axis + 1 :]))
+
+
+def as_region(window: Sequence[tuple[int, int]]) -> Region:
+    """Take a window of four axes."""
+    t, z, y, x = window
     return (t, z, y, x)
 
 

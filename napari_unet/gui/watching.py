@@ -9,7 +9,7 @@ from napari.layers import Image as ImageLayer
 
 from napari_unet.events import Event, TileDone
 from napari_unet.gui import layers
-from napari_unet.gui.continuing import Job, joined
+from napari_unet.gui.continuing import Job, as_region, joined
 from napari_unet.gui.desk import Desk
 from napari_unet.jobs.requests import Region
 
@@ -42,8 +42,9 @@ class TileDisplay:
         """Show an event, soon."""
         self._desk.show(event)
         if isinstance(event, TileDone):
-            self.done = joined(self.done, event.written)
-            self._undrawn = joined(self._undrawn, event.written)
+            written = tuple(as_region(window) for window in event.written)
+            self.done = joined(self.done, written)
+            self._undrawn = joined(self._undrawn, written)
             if self._in_view():
                 self._desk.pace.ask(self._draw)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import logging
 import os
 import signal
 import sys
@@ -35,7 +36,9 @@ from napari_unet.jobs.messages import (
 )
 from napari_unet.jobs.requests import Device, JobResult, Request
 from napari_unet.jobs.running import drive
+from napari_unet.jobs.tuning import Threads, give_memory_back, keep_memory, usable_cores
 
+IDLE_S = 1.0
 WorkFor = Callable[[Request], Generator[Event, None, JobResult]]
 
 
@@ -85,10 +88,12 @@ class Inbox(threading.Thread):
                 self._arrived.release()
         os._exit(0)
 
-    def next(self) -> tuple[int, Request]:
-        """Wait for a job and take it."""
+    def next(self, when_idle: Callable[[], None]) -> tuple[int, Request]:
+        """Wait for a job and take it; `when_idle` is called once if that takes a while."""
         while True:
-            self._arrived.acquire()
+            if not self._arrived.acquire(timeout=IDLE_S):
+                when_idle()
+                self._arrived.acquire()
             with self._lock:
                 if self._waiting:  # else it was cancelled before it began
                     job = next(iter(self._waiting))
@@ -127,7 +132,7 @@ def serve(load: Callable[[], tuple[tuple[Device, ...], WorkFor]]) -> None:
     devices, work_for = load()
     wire.send(Ready(devices))
     while True:
-        job, request = inbox.next()
+        job, request = inbox.next(give_memory_back)
         try:
             work = work_for(request)
             result = drive(work, lambda event: wire.send(JobEvent(job, event)), inbox.should_stop)  # noqa: B023
@@ -155,18 +160,12 @@ def _release_gpu_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def usable_cores() -> int:
-    """Count the processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def load() -> tuple[tuple[Device, ...], WorkFor]:
     """Import torch and the compute rooms, leave the viewer a core, and list the devices."""
-    import torch
-
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores() - 1)))
+    logging.basicConfig()
+    logging.getLogger("napari_unet").setLevel(logging.INFO)
+    keep_memory()
+    threads = Threads(usable_cores())
     from napari_unet.inference.devices import list_devices
     from napari_unet.jobs.work import work_for
 
@@ -174,7 +173,12 @@ def load() -> tuple[tuple[Device, ...], WorkFor]:
     devices = tuple(
         Device(name=device.name, title=device.title, free_bytes=device.free_bytes) for device in list_devices()
     )
-    return devices, work_for
+
+    def begin(request: Request) -> Generator[Event, None, JobResult]:
+        threads.calibrate()
+        return work_for(request)
+
+    return devices, begin
 
 
 def _warm_up() -> None:

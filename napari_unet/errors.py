@@ -99,7 +99,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the processor or on a GPU; torch says it in several ways."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (text in _OF_ONEDNN or any(words in text for words in _OUT_OF_MEMORY))
 
 
 # PyTorch, then the C++ library, then cuDNN and cuBLAS, which find no algorithm when none gets the memory it needs.
@@ -107,3 +108,5 @@ _OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "bad allocation", "alloc_failed",
     "find a valid cudnn algorithm", "unable to find an engine",
 )  # fmt: skip
+# All that oneDNN says when it cannot even get the memory for its code, or for what it computes with.
+_OF_ONEDNN = {"could not create a primitive", "could not create a memory object", "could not execute a primitive"}

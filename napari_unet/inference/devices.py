@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,7 +59,6 @@ def usable_bytes(device: torch.device) -> int:
 
 def empty_caches() -> None:
     """Give back memory of GPUs that is kept for later use."""
-    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

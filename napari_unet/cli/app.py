@@ -95,6 +95,9 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     turns: Annotated[
         str, typer.Option(help="Average over flipped (flips: 4) or also turned versions (all: 8). Slower.")
     ] = "none",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="On a CPU compute with small integers where they change few labels.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Find objects in images and write a mask TIFF for each."""
@@ -110,6 +113,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
         tile=tile,
         device=device,
         turns=turns,
+        fast=fast,
     )
     outputs = Outputs(out, probabilities=probabilities, table=table, overwrite=overwrite)
     objects = {"threshold": threshold, "min_size_px": min_size}

@@ -97,6 +97,7 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     out: Any | None = None,  # noqa: ANN401
     *,
     turns: Turns = "none",
+    fast: bool = False,
 ) -> npt.NDArray[Any]:
     """Segment an image into labels.
 
@@ -120,7 +121,7 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     """
     source = as_image(image, axes, pixel_size)
     config = InferenceConfig(
-        channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device, turns=turns
+        channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device, turns=turns, fast=fast
     )
     check_out(out, source.label_shape, np.uint32)
     labels: npt.NDArray[Any] = new_array(source.label_shape, np.uint32) if out is None else out

@@ -2,6 +2,7 @@
 
 import sys
 from importlib.util import find_spec
+from math import prod
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from napari_unet.inference.fast.judging import Change, measure_change
 from napari_unet.inference.fast.placing import place
 from napari_unet.inference.fast.preparing import fast_events
 from napari_unet.inference.fast.quantizing import Framed, quantize
-from napari_unet.inference.fast.sampling import draw_samples
+from napari_unet.inference.fast.sampling import Places, draw_samples
 from napari_unet.inference.running import Runner
 from napari_unet.networks.registry import build_network
 
@@ -55,6 +56,15 @@ def reader(image):
         return image[(..., *(slice(*part) for part in window))]
 
     return read
+
+
+def places_of(image, count=1):
+    """Planes (N, C, Y, X) as slices of one time point, or a volume."""
+
+    def pixels(t, window, device):
+        return image[window[0].start : window[0].stop, :, *(slice(*part) for part in window[1:])]
+
+    return Places(pixels, Interval(0, 1), Interval(0, count), tuple(image.shape[2:]))
 
 
 def assembled(engine, image, window):
@@ -117,13 +127,13 @@ def test_tiles_read_little_more_than_the_image(sides):
 def test_samples_show_what_there_is_and_are_measured_apart():
     image = torch.zeros(2, 1, 1024, 1024)
     image[1, :, 256:512, 256:1024] = torch.randn(256, 768)
-    samples = draw_samples(
-        lambda place, window: image[(place, slice(None), *(slice(*w) for w in window))], 2, (1024,) * 2
-    )
-    measured = {(sample.place, sample.window) for sample in samples.measuring}
+    samples = draw_samples(places_of(image, count=2))
     assert all(sample.pixels.std() > 0.5 for sample in samples.measuring[:1])
-    assert not measured & {(sample.place, sample.window) for sample in samples.calibrating}
-    tiny = draw_samples(lambda place, window: torch.zeros(1, 20, 30), 1, (20, 30))
+    assert all(patch.shape == (1, 160, 160) for patch in samples.calibrating)
+    assert samples.calibrating[0].std() > 0.5
+    measured = [sample.pixels for sample in samples.measuring]
+    assert not any((patch == pixels[:, :160, :160]).all() for patch in samples.calibrating[:1] for pixels in measured)
+    tiny = draw_samples(places_of(torch.zeros(1, 1, 20, 30)))
     assert len(tiny.calibrating) == len(tiny.measuring) == 1
 
 
@@ -155,17 +165,17 @@ def test_integers_give_nearly_the_same_logits_at_any_size(library, variant):
         assert not torch.equal(found[:1], expected)
 
 
-def prepared(model, image, places=1):
+def prepared(model, image):
     """Run `fast_events`: what it returns, and what it says."""
     size = image.shape[2:]
     exact = ExactEngine.of(Runner(model, torch.device("cpu")), size, 2**26)
-    events = fast_events(model, exact, lambda place, window: reader(image)(window)[0], places, size)
+    events = fast_events(model, exact, places_of(image), prod(size))
     said = []
     while True:
         try:
             event = next(events)
         except StopIteration as end:
-            return end.value, " ".join(said)
+            return end.value and end.value.network, " ".join(said)
         said += [event.text] if isinstance(event, Notice) else []
 
 
@@ -183,7 +193,7 @@ def test_it_is_prepared_measured_and_told(library, model, small_windows, monkeyp
     assert fast is not None
     assert "The fast mode changes " in said
     assert "measured on 3 windows of this image" in said
-    engine: Engine = FastEngine.of(fast, model.network, model.activation, (280, 300))
+    engine: Engine = FastEngine.of(fast, model, (280, 300))
     found = assembled(engine, image, whole((280, 300)))
     assert not engine.exact
     assert torch.allclose(found.sum(1), torch.ones(1))
@@ -204,12 +214,12 @@ def test_where_too_much_changes_the_exact_mode_is_used(library, model, small_win
     ("variant", "options", "words"),
     [
         ("unet-nnunet", {"width": 4, "depth": 2}, "looks at the whole window"),
-        ("unet", {"width": 4, "depth": 2}, "so small"),
+        ("unet", {"width": 4, "depth": 2}, "So little"),
     ],
 )
 def test_what_does_not_suit_is_said(library, variant, options, words):
     model = nu.new_model(variant, **options)
-    events = fast_events(model, None, None, 1, (64, 64))
+    events = fast_events(model, None, None, 64 * 64)
     notice = next(events)
     assert words in notice.text
     assert notice.text.endswith("The exact mode is used instead.")
@@ -219,7 +229,7 @@ def test_the_missing_package_is_named(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(FastModeError, match=r'pip install "napari-unet\[fast\]"'):
-        next(fast_events(model, None, None, 1, (4096, 4096)))
+        next(fast_events(model, None, None, 4096**2))
 
 
 def test_the_packages_do_not_report_their_use(library, model):
@@ -248,3 +258,29 @@ def test_a_change_is_measured_in_labels(model):
     assert change.sentence.startswith(
         "The fast mode would change 1 % of the pixels (measured on 1 window of this image)"
     )
+
+
+def test_the_planes_of_a_stack_are_found():
+    def pixels(t, window, device):
+        return torch.full((window[0].length, 1, 2, 2), float(100 * t + window[0].start))
+
+    planes = Places(pixels, Interval(2, 4), Interval(5, 8), (2, 2))
+    found = [float(planes.read(place, whole((2, 2))).mean()) for place in range(planes.count)]
+    assert found == [205, 206, 207, 305, 306, 307]
+
+
+def test_prediction_and_segmentation_use_it_and_say_so(library, small_windows, monkeypatch):
+    monkeypatch.setattr("napari_unet.inference.fast.judging.MOST_CHANGED", 0.5)
+    model = nu.new_model("unet", width=8, depth=1)
+    image = np.random.default_rng(0).normal(size=(2, 200, 230)).astype(np.float32)
+    expected = nu.predict(model, image, axes="TYX")
+    with pytest.warns(UserWarning, match=r"The fast mode changes .* of the pixels"):
+        found = nu.predict(model, image, axes="TYX", fast=True, turns="flips")
+    with pytest.warns(UserWarning, match="The fast mode changes"):
+        one = nu.predict(model, image, axes="TYX", fast=True, tile=96)
+    assert 0 < np.abs(one - expected).mean() < 0.05
+    assert np.abs(found - expected).mean() < 0.2
+    with pytest.warns(UserWarning, match="So little"):
+        assert np.array_equal(nu.predict(model, image[0, :50], fast=True), nu.predict(model, image[0, :50]))
+    with pytest.warns(UserWarning, match="The fast mode"):
+        assert nu.segment(model, image, axes="TYX", fast=True).shape == image.shape

@@ -28,6 +28,8 @@ from napari_unet.inference.engines.tiled import TiledEngine
 from napari_unet.inference.engines.turned import TurnedEngine, context_px
 from napari_unet.inference.exact.intervals import Window
 from napari_unet.inference.exact.tracing import UntraceableError
+from napari_unet.inference.fast.engine import FastEngine
+from napari_unet.inference.fast.quantizing import FastNetwork
 from napari_unet.inference.regions import subtract
 from napari_unet.inference.running import Precision, PrecisionError, Runner
 from napari_unet.networks.registry import is_buildable
@@ -139,7 +141,14 @@ def planes_at_once(device: torch.device, plane_px: int) -> int:
     return max(1, BATCH_PX[device.type] // plane_px)
 
 
-def choose_engine(model: Model, size: Sequence[int], means: Means, tile: int | None = None, planes: int = 1) -> Engine:
+def choose_engine(
+    model: Model,
+    size: Sequence[int],
+    means: Means,
+    tile: int | None = None,
+    planes: int = 1,
+    fast: FastNetwork | None = None,
+) -> Engine:
     """Choose the exact engine where it can be had, else blended windows or tiles.
 
     Only a graph tells whether a network that interpolates by the size of the whole image can be exact, so the exact
@@ -156,7 +165,11 @@ def choose_engine(model: Model, size: Sequence[int], means: Means, tile: int | N
         Largest side of a piece; None chooses.
     planes : int
         That are run at once.
+    fast : FastNetwork, optional
+        Integers to compute with on the CPU.
     """
+    if fast is not None and means.device.type == "cpu":
+        return FastEngine.of(fast, model, size, means.share, tile)
     runner = Runner(model, means.device, means.precision)
     if is_buildable(model.spec.network.variant):  # a program of others has no layers to look at
         try:
@@ -169,10 +182,12 @@ def choose_engine(model: Model, size: Sequence[int], means: Means, tile: int | N
     return TiledEngine.of(runner, size, max(1, round(side * smaller)))
 
 
-def configured_engine(model: Model, size: Sequence[int], config: InferenceConfig, means: Means) -> Engine:
+def configured_engine(
+    model: Model, size: Sequence[int], config: InferenceConfig, means: Means, fast: FastNetwork | None = None
+) -> Engine:
     """Choose the engine that a configuration asks for, for a plane or volume of a size ([Z,] Y, X)."""
     planes = planes_at_once(means.device, prod(size)) if model.spec.dims == 2 else 1
-    one = partial(choose_engine, model, means=means, tile=config.tile, planes=planes)
+    one = partial(choose_engine, model, means=means, tile=config.tile, planes=planes, fast=fast)
     if config.turns == "none":
         return one(size)
     most_px = int(budget_bytes(means) * TURNED_SHARE / planes / (4 * model.spec.network.out_channels))
@@ -227,9 +242,16 @@ class Ladder:
             self._note(means, trouble)
 
     @classmethod
-    def of(cls, model: Model, size: Sequence[int], device: torch.device, config: InferenceConfig) -> Ladder:
+    def of(
+        cls,
+        model: Model,
+        size: Sequence[int],
+        device: torch.device,
+        config: InferenceConfig,
+        fast: FastNetwork | None = None,
+    ) -> Ladder:
         """Begin with the quickest engine for a plane or volume of a size ([Z,] Y, X)."""
-        return cls(partial(configured_engine, model, size, config), first_means(device, config.precision))
+        return cls(partial(configured_engine, model, size, config, fast=fast), first_means(device, config.precision))
 
     def run(
         self, read: Read, window: Window, convert: Convert | None = None

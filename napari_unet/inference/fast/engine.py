@@ -13,15 +13,15 @@ from napari_unet.inference.exact.intervals import Interval, Window, view
 from napari_unet.inference.fast.placing import Placed, Placement, place
 from napari_unet.inference.fast.quantizing import FastNetwork
 from napari_unet.inference.running import probabilities_of
-from napari_unet.networks.base import Network
 from napari_unet.networks.field import receptive_field
 from napari_unet.networks.options.base import NetworkOptions
+from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Activation
 
 # Context on each side, even where a network sees farther: what lies beyond changes less than integers do.
 MOST_HALO = {2: 48, 3: 24}
 # That the features of a tile may take.
-TILE_BYTES = 200 * 2**20
+TILE_BYTES = 270 * 2**20
 # Tiles of thin networks could be larger still, but then a cancel would wait long for one.
 MOST_PX = 2048 * 2048
 
@@ -53,12 +53,26 @@ class FastEngine:
 
     @classmethod
     def of(
-        cls, fast: FastNetwork, network: Network, activation: Activation, size: Sequence[int], share: float = 1.0
+        cls, fast: FastNetwork, model: Model, size: Sequence[int], share: float = 1.0, tile: int | None = None
     ) -> FastEngine:
-        """Choose context and tiles; `share` is that of the memory which may be taken."""
+        """Choose context and tiles.
+
+        Parameters
+        ----------
+        fast : FastNetwork
+        model : Model
+            That it was made of.
+        size : sequence of int
+            ([Z,] Y, X) of the plane or volume.
+        share : float
+            Of the memory that tiles may take otherwise.
+        tile : int, optional
+            Largest side of a tile; None chooses.
+        """
+        network = model.network
         halo = min(receptive_field(network).halo, MOST_HALO[network.dims])
-        most_px = min(share * TILE_BYTES / fast.bytes_per_pixel, MOST_PX)
-        return cls(fast, network.geometry, activation, size, halo, most_px)
+        most_px = min(share * TILE_BYTES / fast.bytes_per_pixel, MOST_PX if tile is None else tile**network.dims)
+        return cls(fast, network.geometry, model.activation, size, halo, most_px)
 
     @property
     def exact(self) -> bool:

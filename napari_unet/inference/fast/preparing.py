@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from math import prod
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,7 +19,7 @@ from napari_unet.inference.fast.engine import FastEngine, frame_patch
 from napari_unet.inference.fast.judging import Change, measure_change
 from napari_unet.inference.fast.library import load_library
 from napari_unet.inference.fast.quantizing import FastNetwork, quantize
-from napari_unet.inference.fast.sampling import MEASURING, SIDE_PX, Sample, Source, draw_samples
+from napari_unet.inference.fast.sampling import MEASURING, SIDE_PX, Places, draw_samples
 from napari_unet.networks.base import Network
 from napari_unet.networks.registry import is_buildable
 from napari_unet.weights.model import Model
@@ -32,26 +32,30 @@ STAGE = "Preparing the fast mode"
 _MADE: WeakKeyDictionary[Network, tuple[object, FastNetwork]] = WeakKeyDictionary()
 
 
-def fast_events(
-    model: Model, exact: Engine, source: Source, places: int, size: Sequence[int]
-) -> Generator[Event, None, FastNetwork | None]:
+@dataclass(frozen=True, slots=True)
+class FastMode:
+    """The integers of a network, and what they change on an image."""
+
+    network: FastNetwork
+    change: Change
+
+
+def fast_events(model: Model, exact: Engine, places: Places, wanted_px: int) -> Generator[Event, None, FastMode | None]:
     """Make the integers of a network, and measure on the image what they change.
 
     Parameters
     ----------
     model : Model
     exact : Engine
-        Of the exact mode, for planes or volumes of `size`.
-    source : Source
-        Gives normalized pixels.
-    places : int
-        How many planes or volumes will be run.
-    size : sequence of int
-        ([Z,] Y, X) of each, on the network's grid.
+        Of the exact mode, for the same planes or volumes.
+    places : Places
+        What the network will be run on.
+    wanted_px : int
+        How many pixels of it are wanted.
 
     Returns
     -------
-    FastNetwork or None
+    FastMode or None
         None where the exact mode should be used. A notice has said which it is, and why.
 
     Raises
@@ -62,12 +66,12 @@ def fast_events(
     load_library()
     try:
         check_suits(model, next(model.network.parameters()).device)
-        check_worthwhile(places, size)
+        check_worthwhile(wanted_px, model.spec.dims)
         yield Progress(STAGE, 0, 3)
-        samples = draw_samples(source, places, size)
+        samples = draw_samples(places)
         yield Progress(STAGE, 1, 3)
-        reads = [(partial(_read, source, sample), sample.window) for sample in samples.measuring]
-        measured = partial(_measured, model=model, exact=exact, reads=reads, size=size)
+        reads = [(partial(places.read, sample.place), sample.window) for sample in samples.measuring]
+        measured = partial(_measured, model=model, exact=exact, reads=reads, size=places.size)
         fast = _remembered(model.network)
         change = None if fast is None else measured(fast)
         if fast is None or change is None or not change.acceptable:
@@ -79,7 +83,7 @@ def fast_events(
         return None
     yield Progress(STAGE, 3, 3)
     yield Notice(change.sentence)
-    return fast if change.trusted else None
+    return FastMode(fast, change) if change.trusted else None
 
 
 def check_suits(model: Model, device: torch.device) -> None:
@@ -105,16 +109,16 @@ def check_suits(model: Model, device: torch.device) -> None:
         )
 
 
-def check_worthwhile(places: int, size: Sequence[int]) -> None:
-    """Check that an image is so large that preparing the fast mode pays.
+def check_worthwhile(wanted_px: int, dims: int) -> None:
+    """Check that there is so much to compute that preparing the fast mode pays.
 
     Raises
     ------
     FastModeError
         If not.
     """
-    if places * prod(size) < WORTHWHILE * MEASURING * SIDE_PX[len(size)] ** len(size):
-        raise FastModeError("The image is so small that preparing the fast mode would take longer than it saves.")
+    if wanted_px < WORTHWHILE * MEASURING * SIDE_PX[dims] ** dims:
+        raise FastModeError("So little is to be computed that preparing the fast mode would take longer than it saves.")
 
 
 def _remembered(network: Network) -> FastNetwork | None:
@@ -123,9 +127,9 @@ def _remembered(network: Network) -> FastNetwork | None:
     return found[1] if found is not None and found[0] == _state(network) else None
 
 
-def _made(network: Network, samples: Sequence[Sample]) -> FastNetwork:
+def _made(network: Network, patches: Sequence[Tensor]) -> FastNetwork:
     """Make the integers of a network."""
-    fast = quantize(network, [frame_patch(network.geometry, sample.pixels) for sample in samples])
+    fast = quantize(network, [frame_patch(network.geometry, patch) for patch in patches])
     _MADE[network] = (_state(network), fast)
     return fast
 
@@ -133,12 +137,8 @@ def _made(network: Network, samples: Sequence[Sample]) -> FastNetwork:
 def _measured(
     fast: FastNetwork, model: Model, exact: Engine, reads: Sequence[tuple[Read, Window]], size: Sequence[int]
 ) -> Change:
-    engine = FastEngine.of(fast, model.network, model.activation, size)
+    engine = FastEngine.of(fast, model, size)
     return measure_change(exact, engine, reads, model.activation)
-
-
-def _read(source: Source, sample: Sample, window: Window) -> Tensor:
-    return source(sample.place, window)[None]
 
 
 def _state(network: Network) -> object:

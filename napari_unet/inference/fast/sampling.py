@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,18 +16,48 @@ from napari_unet.inference.exact.intervals import Interval, Window
 # Side of the windows: a few of them hold all that an image shows, and take a second.
 SIDE_PX = {2: 256, 3: 48}
 # That ranges are measured on, and that the change is measured on.
-CALIBRATING, MEASURING = 6, 3
+CALIBRATING, MEASURING = 8, 3
+# Of a window, for ranges: each pixel of them costs as much as many later on.
+CALIBRATING_PX = {2: 160, 3: 32}
 # That are looked at to choose from.
 CANDIDATES = 48
 GOLDEN = (5**0.5 - 1) / 2
+CPU = torch.device("cpu")
 
 
-class Source(Protocol):
-    """Gives the normalized pixels of a plane or volume."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The planes that a 2D network is run on, or the volumes of a 3D one.
 
-    def __call__(self, place: int, window: Window) -> Tensor:
-        """Read a window of one plane or volume: (C, *size) float32."""
-        ...
+    Attributes
+    ----------
+    pixels : callable
+        From a time point and a window along Z, Y, X to its normalized pixels on a device, (Z, C, Y, X) or
+        (1, C, Z, Y, X) float32.
+    times : Interval
+    slices : Interval, optional
+        None for volumes.
+    size : tuple of int
+        ([Z,] Y, X) of each.
+    """
+
+    pixels: Callable[[int, Window, torch.device], Tensor]
+    times: Interval
+    slices: Interval | None
+    size: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.times.length * (1 if self.slices is None else self.slices.length)
+
+    def read(self, place: int, window: Window) -> Tensor:
+        """Read a window of one of them: (1, C, *size) float32."""
+        if self.slices is None:
+            return self.pixels(self.times.start + place, window, CPU)
+        t, z = divmod(place, self.slices.length)
+        plane = Interval(self.slices.start + z, self.slices.start + z + 1)
+        return self.pixels(self.times.start + t, (plane, *window), CPU)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +79,25 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Windows to measure ranges on, and others to measure the change on."""
+    """What to measure ranges on, (C, *size) float32 each, and windows to measure the change on."""
 
-    calibrating: tuple[Sample, ...]
+    calibrating: tuple[Tensor, ...]
     measuring: tuple[Sample, ...]
 
 
-def draw_samples(source: Source, places: int, size: Sequence[int]) -> Samples:
+def draw_samples(places: Places) -> Samples:
     """Look at windows spread over planes or volumes, and take those of most contrast.
 
     Where an image shows nothing, nothing can change. Of the best windows every third is for measuring; if
     there are too few, they serve for both.
-
-    Parameters
-    ----------
-    source : Source
-    places : int
-        How many planes or volumes there are.
-    size : sequence of int
-        ([Z,] Y, X) of each.
     """
-    spots = _spots(places, size, SIDE_PX[len(size)])
-    samples = [Sample(place, window, source(place, window)) for place, window in spots]
-    samples.sort(key=_contrast, reverse=True)
+    spots = _spots(places.count, places.size, SIDE_PX[len(places.size)])
+    samples = [Sample(place, window, places.read(place, window)[0]) for place, window in spots]
+    samples.sort(key=lambda sample: _contrast(sample.pixels), reverse=True)
     measuring = samples[1 : 3 * MEASURING : 3] or samples[:1]
     rest = [sample for sample in samples[: CALIBRATING + MEASURING] if all(sample is not one for one in measuring)]
-    return Samples(tuple(rest or measuring)[:CALIBRATING], tuple(measuring)[:MEASURING])
+    chosen = (rest or measuring)[:CALIBRATING]
+    return Samples(tuple(_densest(sample.pixels) for sample in chosen), tuple(measuring))
 
 
 def _spots(places: int, size: Sequence[int], side: int) -> list[tuple[int, Window]]:
@@ -88,5 +111,13 @@ def _spots(places: int, size: Sequence[int], side: int) -> list[tuple[int, Windo
     return [(at[0], tuple(Interval(i * s, (i + 1) * s) for i, s in zip(at[1:], sides, strict=True))) for at in cells]
 
 
-def _contrast(sample: Sample) -> float:
-    return float(torch.std(sample.pixels))
+def _densest(pixels: Tensor) -> Tensor:
+    """Return the corner of a window that has most contrast."""
+    sides = [min(n, CALIBRATING_PX[pixels.ndim - 1]) for n in pixels.shape[1:]]
+    starts = product(*((0, n - side) for n, side in zip(pixels.shape[1:], sides, strict=True)))
+    corners = (pixels[(slice(None), *(slice(a, a + side) for a, side in zip(at, sides, strict=True)))] for at in starts)
+    return max(corners, key=_contrast).contiguous()
+
+
+def _contrast(pixels: Tensor) -> float:
+    return float(torch.std(pixels))

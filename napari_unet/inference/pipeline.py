@@ -26,9 +26,11 @@ from napari_unet.inference.config import InferenceConfig, Turns
 from napari_unet.inference.covering import Cover, Source
 from napari_unet.inference.devices import choose_device, describe_device
 from napari_unet.inference.engines.base import Seam
-from napari_unet.inference.engines.choosing import Ladder, planes_at_once
+from napari_unet.inference.engines.choosing import Ladder, choose_engine, planes_at_once
 from napari_unet.inference.exact.intervals import Interval, size_of, whole
 from napari_unet.inference.exact.intervals import Window as Intervals
+from napari_unet.inference.fast.preparing import FastMode, fast_events
+from napari_unet.inference.fast.sampling import Places
 from napari_unet.inference.outputs import check_out, new_array, probability_type
 from napari_unet.inference.reading_ahead import ReadingAhead
 from napari_unet.inference.slabs import Order, plan_slabs
@@ -56,7 +58,7 @@ class Prediction:
     seam : Seam, optional
         How well windows fit together, where they do not do so exactly.
     notes : tuple of str
-        What had to be changed on the way, because memory or precision were not enough.
+        What the fast mode changes, and what had to be changed on the way, because memory or precision were not enough.
     """
 
     probabilities: Any
@@ -109,6 +111,8 @@ def predict_events(
     ------
     ChannelError, ImageError, DeviceError
         If channels, image, window or device do not fit.
+    FastModeError
+        If the packages of the fast mode are wanted and missing.
     ExportError
         If `out` cannot be written.
     """
@@ -126,14 +130,27 @@ def predict_events(
         grids = Grids(_plane(image), _plane(source))
         size = grids.network if dims == 2 else (source.sizes["Z"], *grids.network)
         ladder = Ladder.of(model, size, device, config)
+        seen = Source(source, statistics, channels, dims)
+        places = Places(seen.read, window[0], window[1] if dims == 2 else None, size)
+        if (fast := (yield from _fast_events(model, config, ladder, places, window))) is not None:
+            ladder = Ladder.of(model, size, device, config, fast.network)
         order = _order(wish, planes_at_once(device, prod(grids.network)))
         slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
         pixels = Source(rescale(ReadingAhead(kept, slabs), factor), statistics, channels, dims)
         writer = choose_writer(out, window, order.done)
         yield from Cover(ladder, pixels, grids, writer, np.dtype(out.dtype) == np.uint8).run(slabs)
-    return Prediction(
-        out, describe_device(ladder.means.device), ladder.engine.exact, ladder.engine.seam, tuple(ladder.notes)
-    )
+    notes = (*([] if fast is None else [fast.change.sentence]), *ladder.notes)
+    return Prediction(out, describe_device(ladder.means.device), ladder.engine.exact, ladder.engine.seam, notes)
+
+
+def _fast_events(
+    model: Model, config: InferenceConfig, ladder: Ladder, places: Places, window: Intervals
+) -> Generator[Event, None, FastMode | None]:
+    """Prepare the fast mode, if it is wanted; None where it is not to be used."""
+    if not config.fast:
+        return None
+    exact = choose_engine(model, places.size, ladder.means)
+    return (yield from fast_events(model, exact, places, prod(size_of(window))))
 
 
 def _order(wish: Wish, planes: int) -> Order:
@@ -202,6 +219,7 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     *,
     dtype: npt.DTypeLike | None = None,
     turns: Turns = "none",
+    fast: bool = False,
 ) -> npt.NDArray[Any]:
     """Predict a probability map.
 
@@ -227,6 +245,9 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         Of the result: probabilities from 0 to 1, or from 0 to 255; float32 by default, or as `out`.
     turns : "none", "flips" or "all"
         Average over the 4 flips of the plane, or over its 8 flips and quarter turns; 4 or 8 times the work.
+    fast : bool
+        On a CPU compute with integers of 8 bits where they change few labels; what they change is measured on the
+        image and told as a warning. Needs the packages of ``napari-unet[fast]``.
 
     Returns
     -------
@@ -242,7 +263,7 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     """
     source = as_image(image, axes, pixel_size)
     config = InferenceConfig(
-        channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device, turns=turns
+        channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device, turns=turns, fast=fast
     )
     kind, shape = probability_type(model, out, dtype), (len(model.spec.classes), *source.label_shape)
     check_out(out, shape, kind)

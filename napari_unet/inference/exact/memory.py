@@ -92,7 +92,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         """Call a function and note what is new."""
         del types
-        result = function(*args, **(kwargs or {}))
+        result = _shape_only(function, args, kwargs or {})
         for tensor in pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == "meta":
                 self._enter(tensor.untyped_storage())
@@ -108,3 +108,14 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _leave(self, size: int) -> None:
         self.living -= size
+
+
+def _shape_only(function: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
+    """Call a function; without PyTorch's long way of finding out shapes, where these are plain."""
+    if isinstance(kwargs.get("out"), Tensor):
+        return kwargs["out"]
+    inputs = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+    alone = len(inputs) == 1 and inputs[0] is args[0] and inputs[0].is_meta
+    if alone and torch.Tag.pointwise in function.tags and not function._schema.is_mutable:  # noqa: SLF001
+        return torch.empty_like(args[0])
+    return function(*args, **kwargs)

@@ -67,15 +67,18 @@ def plan_strips(
     axis = max(range(graph.dims), key=size.__getitem__)
     most = max(size) if largest is None else largest
     counts = rows if largest is None else (largest, *(n for n in rows if n < largest))
-    plan = None
+    *higher, lowest = dict.fromkeys(_even(size[axis], n, LOW) for n in counts)
+
+    def planned(columns: tuple[int, ...], count: int) -> StripPlan:
+        peak = strip_bytes(graph, count, axis, _middle(graph.everything, columns), dtype)
+        return StripPlan(axis, count, columns, peak)
+
     for columns in _columns(size, axis, NARROW[graph.dims], most):
-        for count in dict.fromkeys(_even(size[axis], n, LOW) for n in counts):
-            peak = strip_bytes(graph, count, axis, _middle(graph.everything, columns), dtype)
-            plan = StripPlan(axis, count, columns, peak)
-            if peak <= budget_bytes:
-                return plan
-    assert plan is not None
-    return plan
+        smallest = planned(columns, lowest)
+        if smallest.peak_bytes <= budget_bytes:  # else no strip of this width does
+            plans = (planned(columns, count) for count in higher)
+            return next((plan for plan in plans if plan.peak_bytes <= budget_bytes), smallest)
+    return smallest
 
 
 def pieces_of(window: Window, plan: StripPlan) -> list[Window]:

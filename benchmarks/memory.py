@@ -1,6 +1,6 @@
 """Peak memory of predicting a large image, from Zarr to Zarr, each way in a process of its own.
 
-    python benchmarks/memory.py [--slices 16 64 256] [--side 8192] [--ways ours] [--width 1] [--where] [--folder DIR]
+    python benchmarks/memory.py [--slices 16 64 256] [--side 8192] [--ways ours] [--width 1] [--where] [--budget MB]
 
 A child process loads what it needs and predicts 64 x 64 pixels to warm up. Then the peak of its resident memory is
 reset, and it predicts a plane of side x side pixels of uint16, or a stack of planes of 2048 x 2048. Printed is the peak
@@ -50,6 +50,8 @@ class Job:
         "float32" or "uint8": what is written.
     where : bool
         Whether to say where the peak was.
+    budget_mb : int, optional
+        What the features of a strip may take by plan; the default of the package if None.
     """
 
     way: str
@@ -58,6 +60,7 @@ class Job:
     width: int
     kind: str
     where: bool
+    budget_mb: int | None = None
 
 
 def main() -> None:
@@ -72,6 +75,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1, help="channels of the network at full resolution")
     parser.add_argument("--kinds", nargs="*", default=["float32", "uint8"], help="what ours writes")
     parser.add_argument("--where", action="store_true")
+    parser.add_argument("--budget", type=int, metavar="MB", help="what the features of a strip may take by plan")
     parser.add_argument("--folder", help="for the images; a temporary one by default")
     args = parser.parse_args()
     shapes = [(side, side) for side in args.side] + [(count, SIDE, SIDE) for count in args.slices]
@@ -81,7 +85,9 @@ def main() -> None:
             source = make_image(Path(folder) / "image.zarr", shape)
             for way in args.ways:
                 for kind in args.kinds if way == "ours" else ["float32"]:
-                    job = Job(way, str(source), str(Path(folder) / "out.zarr"), args.width, kind, args.where)
+                    job = Job(
+                        way, str(source), str(Path(folder) / "out.zarr"), args.width, kind, args.where, args.budget
+                    )
                     report(shape, f"{way}, {kind}", in_child(job))
 
 
@@ -134,6 +140,10 @@ def run(job: Job) -> dict[str, Any]:
     import napari_unet as nu
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if job.budget_mb is not None:
+        from napari_unet.inference.engines import choosing
+
+        choosing.STRIP_BYTES["cpu"] = job.budget_mb * 10**6
     model = nu.new_model("unet", classes=CLASSES, width=job.width)
     image = zarr.open_array(job.source, mode="r")
     shape, chunks = (len(CLASSES), *image.shape), (len(CLASSES), *image.chunks)

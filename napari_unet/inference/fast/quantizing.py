@@ -110,7 +110,7 @@ def quantize(network: Network, patches: Sequence[Tensor], threads: int | None = 
     patches : sequence of (C, *size) float32
         Of the normalized image, framed, all of one size: ranges are measured on them.
     threads : int, optional
-        To compute with; one core is left to the viewer by default.
+        To compute with; as many as torch takes by default, but a core is left to the viewer.
 
     Raises
     ------
@@ -141,9 +141,9 @@ def quantize(network: Network, patches: Sequence[Tensor], threads: int | None = 
 
 
 def spare_threads() -> int:
-    """Count the cores of this process but one, which is left to the viewer."""
+    """Return how many threads torch takes, but leave a core to the viewer."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    return max(1, min(torch.get_num_threads(), cores - 1))
 
 
 def _converted(openvino: Any, network: Network, example: Tensor) -> Any:  # noqa: ANN401  # openvino.Model

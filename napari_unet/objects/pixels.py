@@ -49,7 +49,7 @@ def classify(block: Probabilities, spec: Decodable, options: ObjectOptions) -> n
     """Return the class of each pixel of (K, [Z,] Y, X) outputs: 0, or its index from 1."""
     if spec.activation == "none" and len(block) > 1:
         # Raw outputs have no scale that a threshold could be on; which one is largest says enough.
-        block = softmax(block, axis=0)
+        block = softmax(block, axis=0).astype(np.float32, copy=False)
     background = has_background(spec, len(block))
     classes = block[1:] if background else block
     foreground = exceeds(complement(block[0]) if background else classes.max(axis=0), options.threshold)

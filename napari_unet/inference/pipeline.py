@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ImageError
-from napari_unet.events import Event, finish_warning
+from napari_unet.events import Event, Notice, finish_warning
 from napari_unet.imaging.chunk_cache import cached, is_kept_whole
 from napari_unet.imaging.image import Image, check_channels, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
@@ -33,8 +33,9 @@ from napari_unet.inference.fast.preparing import FastMode, fast_events
 from napari_unet.inference.fast.sampling import Places
 from napari_unet.inference.outputs import check_out, new_array, probability_type
 from napari_unet.inference.reading_ahead import ReadingAhead
+from napari_unet.inference.resuming import Circumstances, Record, Recorded, record_for
 from napari_unet.inference.slabs import Order, plan_slabs
-from napari_unet.inference.writing import choose_writer
+from napari_unet.inference.writing import Writer, choose_writer
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import ModelSpec
 
@@ -93,6 +94,7 @@ def predict_events(
     config: InferenceConfig | None = None,
     out: Any | None = None,  # noqa: ANN401
     wish: Wish | None = None,
+    record: Record | None = None,
 ) -> Generator[Event, None, Prediction]:
     """Predict probabilities, piece by piece.
 
@@ -106,6 +108,8 @@ def predict_events(
         array of float32 by default.
     wish : Wish, optional
         A part of the image, and the order; all of it by default.
+    record : Record, optional
+        Remembers what has been written to `out`, to go on if this is interrupted.
 
     Raises
     ------
@@ -134,11 +138,19 @@ def predict_events(
         places = Places(seen.read, window[0], window[1] if dims == 2 else None, size)
         if (fast := (yield from _fast_events(model, config, ladder, places, window))) is not None:
             ladder = Ladder.of(model, size, device, config, fast.network)
-        order = _order(wish, planes_at_once(device, prod(grids.network)))
+        known: list[Intervals] = []
+        if record is not None:
+            known, sentence = record.begin(Circumstances(model, image, config, window, device.type, statistics))
+            yield from [Notice(sentence)] if sentence else []
+        order = _order(wish, planes_at_once(device, prod(grids.network)), known)
         slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
         pixels = Source(rescale(ReadingAhead(kept, slabs), factor), statistics, channels, dims)
-        writer = choose_writer(out, window, order.done)
+        writer: Writer = choose_writer(out, window, order.done)
+        if record is not None:
+            writer = Recorded(writer, record)
         yield from Cover(ladder, pixels, grids, writer, np.dtype(out.dtype) == np.uint8).run(slabs)
+    if record is not None:
+        record.finish()
     notes = (*([] if fast is None else [fast.change.sentence]), *ladder.notes)
     return Prediction(out, describe_device(ladder.means.device), ladder.engine.exact, ladder.engine.seam, notes)
 
@@ -153,10 +165,9 @@ def _fast_events(
     return (yield from fast_events(model, exact, places, prod(size_of(window))))
 
 
-def _order(wish: Wish, planes: int) -> Order:
-    return Order(
-        planes, None if wish.visible is None else _window(wish.visible), [_window(region) for region in wish.done]
-    )
+def _order(wish: Wish, planes: int, known: Sequence[Intervals]) -> Order:
+    visible = None if wish.visible is None else _window(wish.visible)
+    return Order(planes, visible, [*(_window(region) for region in wish.done), *known])
 
 
 def scale_factor(spec: ModelSpec, pixel_size: PixelSize, diameter_px: float | None) -> float:
@@ -219,6 +230,7 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     *,
     dtype: npt.DTypeLike | None = None,
     turns: Turns = "none",
+    resume: bool = False,
     fast: bool = False,
 ) -> npt.NDArray[Any]:
     """Predict a probability map.
@@ -245,6 +257,9 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         Of the result: probabilities from 0 to 1, or from 0 to 255; float32 by default, or as `out`.
     turns : "none", "flips" or "all"
         Average over the 4 flips of the plane, or over its 8 flips and quarter turns; 4 or 8 times the work.
+    resume : bool
+        Go on from what a run that was interrupted has written to the Zarr array `out`, if it was of the same image,
+        model and settings; else, and by default, begin anew.
     fast : bool
         On a CPU compute with integers of 8 bits where they change few labels; what they change is measured on the
         image and told as a warning. Needs the packages of ``napari-unet[fast]``.
@@ -268,7 +283,8 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     kind, shape = probability_type(model, out, dtype), (len(model.spec.classes), *source.label_shape)
     check_out(out, shape, kind)
     result: npt.NDArray[Any] = new_array(shape, kind) if out is None else out
-    finish_warning(predict_events(model, source, config, Reordered(result, source.label_axes)))
+    record = record_for(result, resume=resume)
+    finish_warning(predict_events(model, source, config, Reordered(result, source.label_axes), record=record))
     return result
 
 

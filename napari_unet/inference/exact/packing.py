@@ -11,9 +11,12 @@ from torch import Tensor
 from napari_unet.inference.exact.graph import Graph
 from napari_unet.inference.exact.operations import Operation
 from napari_unet.inference.exact.sampling import Convolution, Sides
+from napari_unet.inference.exact.streaming import longest_axis
 
 # Below so many weights there is nothing to win.
 FEW = 2**15
+# Of a usual strip.
+ROWS = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,13 +58,20 @@ def unpack(operation: Operation) -> Operation:
     return Convolution(**{field.name: getattr(operation, field.name) for field in fields(Convolution)})
 
 
+def _strip(graph: Graph, size: tuple[int, ...]) -> list[int]:
+    """Return what a usual strip has of a layer of some size."""
+    along = longest_axis(graph)
+    return [max(1, ROWS * n // graph.size[i]) if i == along and graph.size[i] > ROWS else n for i, n in enumerate(size)]
+
+
 def _packed(graph: Graph, operation: Operation, sources: tuple[int, ...]) -> Operation:
     plain = type(operation) is Convolution and operation.weight.dtype == torch.float32
     if not plain or operation.weight.numel() < FEW or operation.weight.device.type != "cpu":  # type: ignore[attr-defined]
         return operation
     assert isinstance(operation, Convolution)
-    # The layout is chosen for an image of some size, but serves any.
-    shape = [*graph.nodes[sources[0]].lead, *(min(n, 64) for n in graph.nodes[sources[0]].size)]
+    source = graph.nodes[sources[0]]
+    # Any layout serves images of any size, but weights in another one than that for the size are reordered each time.
+    shape = [*source.lead, *_strip(graph, source.size)]
     padding = [side // 2 for side in operation.kernel]
     numbers = (padding, operation.stride, operation.dilation, operation.groups, shape)
     packed = torch.ops.mkldnn._reorder_convolution_weight(operation.weight, *numbers)  # noqa: SLF001

@@ -25,7 +25,7 @@ from napari_unet.inference.exact.intervals import size_of, view, whole
 from napari_unet.inference.exact.planning import StripPlan, pieces_of
 from napari_unet.inference.exact.sampling import Convolution
 from napari_unet.inference.pipeline import predict_events
-from napari_unet.inference.running import PrecisionError
+from napari_unet.inference.running import PrecisionError, Runner
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 WINDOW = whole((40, 10))
@@ -337,6 +337,36 @@ def test_a_device_that_takes_fewer_planes_is_given_the_rest_of_them_one_by_one(m
     assert any(isinstance(event, Notice) for event in events)
 
 
+def test_a_graph_on_another_device_is_forgotten_when_the_cpu_goes_on(model):
+    there = ExactEngine.of(Runner(model, torch.device("meta"), "float16"), (64, 64), 10**9)
+    weights = [weakref.ref(n.operation.weight) for n in there.graph.nodes if isinstance(n.operation, Convolution)]
+    assert all(weight().is_meta for weight in weights)
+    del there
+    here = ExactEngine.of(Runner(model, CPU), (64, 64), 10**9)
+    assert all(weight() is None for weight in weights)
+    assert not any(n.operation.weight.is_meta for n in here.graph.nodes if isinstance(n.operation, Convolution))
+    assert not any(parameter.is_meta for parameter in model.network.parameters())
+
+
+def test_tiles_become_smaller_too(model, monkeypatch):
+    image = np.random.default_rng(0).normal(size=(200, 180)).astype(np.float32)
+    expected, _ = predicted(model, image)
+    monkeypatch.setattr("napari_unet.inference.engines.choosing.is_buildable", lambda variant: False)
+    logits, sizes = Runner.logits, []
+
+    def failing(runner, image):
+        sizes.append(image.shape[-1])
+        if image.shape[-1] == 180 and len(sizes) < 9:
+            raise MemoryError
+        return logits(runner, image)
+
+    monkeypatch.setattr(Runner, "logits", failing)
+    found, events = predicted(model, image)
+    assert np.abs(found - expected).max() < 1e-5
+    assert min(sizes) < 180
+    assert sum(isinstance(event, Notice) for event in events) == 1
+
+
 def test_numbers_too_large_for_float16_are_computed_in_bfloat16():
     model = nu.new_model("unet", width=4, depth=1)
     first, *_, last = [m for m in model.network.modules() if isinstance(m, torch.nn.Conv2d)]
@@ -358,28 +388,27 @@ LITTLE_MEMORY = """
     import napari_unet as nu
     from napari_unet.events import Notice
     from napari_unet.imaging.image import open_image
+    from napari_unet.inference.config import InferenceConfig
     from napari_unet.inference.pipeline import predict_events
 
     torch.set_num_threads(1)
-    model = nu.new_model("unet", width=16, depth=2)
-    image = np.random.default_rng(0).normal(size=(512, 700)).astype(np.float32)
+    model = nu.new_model("unet", width=32, depth=1)
+    image = np.random.default_rng(0).normal(size=(600, 600)).astype(np.float32)
     small = nu.predict(model, image[:64, :64])
 
     def taken():
         with open("/proc/self/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmSize")) * 1024
 
-    before, extra, notes = taken(), 120, []
-    while not notes and extra > 20:
-        extra -= 10
-        resource.setrlimit(resource.RLIMIT_AS, (before + extra * 2**20, -1))
-        work = predict_events(model, open_image(image))
-        try:
-            while True:
-                event = next(work)
-                notes += [event.text] if isinstance(event, Notice) else []
-        except StopIteration as end:
-            found = end.value.probabilities[:, 0, 0]
+    # In one piece, features would take more.
+    resource.setrlimit(resource.RLIMIT_AS, (taken() + 130 * 2**20, -1))
+    work, notes = predict_events(model, open_image(image), InferenceConfig(tile=600)), []
+    try:
+        while True:
+            event = next(work)
+            notes += [event.text] if isinstance(event, Notice) else []
+    except StopIteration as end:
+        found = end.value.probabilities[:, 0, 0]
     resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
     expected = nu.predict(model, image)
     print(notes, float(np.abs(found - expected).max()))

@@ -1,6 +1,6 @@
 """Tiled prediction against one forward pass over the whole image: time and error of each way; then the whole pipeline.
 
-    python benchmarks/inference.py [--rounds 5] [--threads 1] [--quick] [--keep-memory] [--only TITLE] [--peers DIR]
+    python benchmarks/inference.py [--rounds 5] [--threads 1] [--quick] [--keep-memory] [--only TITLE] [--ways NAME]
 
 All ways are run in turns, in shuffled order, in this one process. The ratio of each round is that of the
 CPU times of the process to the time of one forward pass of the same network over the whole image, with its
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--keep-memory", action="store_true")
     parser.add_argument("--only", default="", help='part of the title of a case, or "pipeline"')
+    parser.add_argument("--ways", default="", help="part of the names of ways, beside the whole image")
     parser.add_argument("--peers", metavar="DIR", help="where bioimageio.core lies, if it is not installed")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -84,7 +85,7 @@ def main() -> None:
     print(peak)
     for case in QUICK if args.quick else CASES:
         if args.only in case.title:
-            measure(case, args.rounds, peak, with_bioimageio=version is not None)
+            measure(case, args.rounds, peak, ways_of(case, args.ways, with_bioimageio=version is not None))
     if args.only in pipeline.TITLE:
         pipeline.measure(args.rounds, peak, 512 if args.quick else 2048)
 
@@ -97,11 +98,17 @@ def keep_memory() -> None:
         libc.mallopt(option, value)
 
 
-def measure(case: Case, rounds: int, peak: Peak, *, with_bioimageio: bool) -> None:
-    """Time all ways in turns and print a table."""
+def ways_of(case: Case, wanted: str, *, with_bioimageio: bool) -> tuple[Network, Ways]:
+    """Return the network of a case, and by name what is to be compared."""
     network, image = make(case)
     ways = our_ways(case, network, image)
     ways.update(peers_ways(case, network, image, with_bioimageio=with_bioimageio))
+    return network, {name: way for name, way in ways.items() if name == WHOLE or wanted in name}
+
+
+def measure(case: Case, rounds: int, peak: Peak, what: tuple[Network, Ways]) -> None:
+    """Time all ways in turns and print a table."""
+    network, ways = what
     reference = ways[WHOLE]()
     timings = {name: Timing() for name in ways}
     peaks = []

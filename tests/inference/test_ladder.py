@@ -106,7 +106,7 @@ def test_what_is_done_stays_and_the_rest_is_done_in_smaller_pieces(error):
     ladder, log = ladder_with(Failing([error]))
     out, notes = collected(ladder.run(read, WINDOW))
     assert torch.equal(out, 2 * IMAGE)
-    assert notes == ladder.notes == ["The memory of CPU ran out: the image is done in smaller pieces."]
+    assert notes == ladder.notes == ["The computer's memory ran out: the image is done in smaller pieces."]
     heights = [piece[0].length for piece in log if piece != "closed"]
     assert heights == [8, 8, 4, 4, 4, 4, 4, 4]
 
@@ -121,7 +121,7 @@ def test_it_is_said_once_that_pieces_become_smaller():
 
 def test_where_no_means_are_left_it_is_said_what_to_do():
     ladder, _ = ladder_with(Failing([MemoryError()] * 9))
-    with pytest.raises(DeviceError, match=r"memory of CPU is too small .* Close other programs .* smaller network"):
+    with pytest.raises(DeviceError, match=r"computer's memory is too small .* Close other programs .* smaller network"):
         collected(ladder.run(read, WINDOW))
 
 

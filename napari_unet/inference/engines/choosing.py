@@ -119,10 +119,10 @@ class Means:
         if trouble == "precision":
             return f"Numbers became too large for {self.precision}: {following.precision} is used instead."
         if following.device != self.device:
-            return f"The memory of {name} is too small for this network: the CPU goes on."
+            return f"{_memory_of(self.device)} is too small for this network: the CPU goes on."
         if following.precision != self.precision:
-            return f"The memory of {name} ran out: numbers are kept in half precision."
-        return f"The memory of {name} ran out: the image is done in smaller pieces."
+            return f"{_memory_of(self.device)} ran out: numbers are kept in half precision."
+        return f"{_memory_of(self.device)} ran out: the image is done in smaller pieces."
 
 
 # From the quickest one to the one that holds the largest numbers most exactly.
@@ -354,6 +354,10 @@ class Ladder:
 
 def _too_small(device: torch.device) -> DeviceError:
     return DeviceError(
-        f"The memory of {describe_device(device)} is too small for this network, even piece by piece. Close other "
+        f"{_memory_of(device)} is too small for this network, even piece by piece. Close other "
         "programs that use memory, or choose a smaller network."
     )
+
+
+def _memory_of(device: torch.device) -> str:
+    return "The computer's memory" if device.type == "cpu" else f"The memory of {describe_device(device)}"

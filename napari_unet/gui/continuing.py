@@ -21,7 +21,7 @@ from napari_unet.jobs.requests import ArrayRef, Region
 from napari_unet.jobs.scratch import open_array
 from napari_unet.weights.bundled import resolve
 
-_FIELDS = ("model", "images", "image", "axes", "channels", "diameter_px", "device")
+_FIELDS = ("model", "images", "image", "axes", "channels", "diameter_px", "device", "turns", "fast")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Costing(QObject):  # type: ignore[misc]
         self._timer.setInterval(DELAY_MS)
         self._timer.timeout.connect(self._ask)
         events = desk.state.events
-        for field in ("model", "image", "axes", "device", "activity"):
+        for field in ("model", "image", "axes", "device", "turns", "activity"):
             getattr(events, field).connect(self._changed, max_args=0)
 
     def _changed(self) -> None:
@@ -52,7 +52,7 @@ class Costing(QObject):  # type: ignore[misc]
             size = (sizes["T"], sizes["Z"], sizes["Y"], sizes["X"])
         except NapariUnetError:
             pass
-        config = InferenceConfig(device=state.device)
+        config = InferenceConfig(device=state.device, turns=state.turns)
         return CostRequest(network=state.model.spec.network, size=size, inference=config)
 
     def close(self) -> None:

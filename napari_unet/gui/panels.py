@@ -58,6 +58,8 @@ class Panel(QWidget):  # type: ignore[misc]
         self.controller = controller_of(napari_viewer)
         self._followed = False
         self.setMinimumWidth(MIN_WIDTH_PX)
+        # Else napari puts an empty space below it, which is larger for each dock widget that is opened.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.steps = {title: STEPS[title](self.controller) for title in self.titles}
         self.pages = QStackedWidget()
         for step in self.steps.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from napari_unet.gui.state import Activity, Segmented
 from napari_unet.gui.tasks import Aside, Remote, Task
 from napari_unet.gui.watching import TileDisplay
 from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.fast.library import MISSING
 from napari_unet.jobs.requests import (
     ArrayRef,
     ObjectsRequest,
@@ -57,6 +59,11 @@ class Segmenting:
         self._continuing = Continuing(desk, lambda: self._job(None))
         self._kept: Kept | None = None
         self._again = False
+
+    @property
+    def fast_obstacle(self) -> str:
+        """What keeps the fast mode from being used here; empty if nothing does."""
+        return "" if all(find_spec(name) for name in ("openvino", "nncf")) else MISSING
 
     def segment(self) -> None:
         """Segment the chosen image, or go on with it where the same was interrupted."""
@@ -118,6 +125,8 @@ class Segmenting:
             channels=state.channels,
             diameter_px=state.diameter_px,
             device=state.device,
+            turns=state.turns,
+            fast=state.fast,
         )
         frame = layers.frame_of(layer, image.axes)
         return Job(layers.layer_id(layer), image, frame, state.model, region, self._seen(), inference)
@@ -267,15 +276,15 @@ class Segmenting:
         where = result.device.upper() if result.device else "CPU"
         took = f"{seconds:.1f} s" if seconds < 60 else in_words(seconds)
         notes = "".join(f" {note}" for note in result.notes)
-        self._desk.state.tell(f"{count} in {took} on {where} · {_how(result)}.{notes}{merged}")
+        self._desk.state.tell(f"{count} in {took} on {where} · {_how(result, job)}.{notes}{merged}")
 
 
-def _how(result: SegmentResult) -> str:
+def _how(result: SegmentResult, job: Job) -> str:
     """Say whether the pieces fit together exactly."""
     if result.exact:
         return "exact"
     if result.seam is None:
-        return "blended windows"
+        return "8-bit integers" if job.inference.fast else "in tiles that are not exact: seams are possible"
     return f"blended windows; they differ by {100 * result.seam:.1f} % on average where they overlap"
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_unet.inference.config import Cost
+from napari_unet.inference.config import Cost, Turns
 from napari_unet.jobs.requests import Answers, Asked, Device, FinetuneResult, ModelRef
 from napari_unet.networks.spec import Config
 from napari_unet.objects.config import ObjectOptions
@@ -195,6 +195,54 @@ class Interrupted(Config):
     share: float
 
 
+class KeptOffer(Config):
+    """Corrections of an image that lie in its project and can be brought back.
+
+    Attributes
+    ----------
+    when : str
+        When they were made last.
+    edits : int
+        That were made after the last snapshot.
+    crashed : bool
+        Whether the program ended without closing the project.
+    reader_only : str
+        Who else works on it, or why else it can only be read; empty otherwise.
+    """
+
+    when: str
+    edits: int = 0
+    crashed: bool = False
+    reader_only: str = ""
+
+
+class Keeping(Config):
+    """How the corrections of the chosen image are kept.
+
+    Attributes
+    ----------
+    kept : bool
+        Whether they are.
+    saved : bool
+        Whether all of them are on the disk.
+    problem : str
+        Why not, if something is wrong.
+    at : str
+        When something was saved last.
+    folder : str
+        Of the project.
+    offer : KeptOffer, optional
+        Earlier corrections.
+    """
+
+    kept: bool = False
+    saved: bool = False
+    problem: str = ""
+    at: str = ""
+    folder: str = ""
+    offer: KeptOffer | None = None
+
+
 class ReviewedCount(Config):
     """How much of a correction layer is reviewed.
 
@@ -251,6 +299,8 @@ class ViewerState(BaseModel):
         Id of the image layer to work on.
     axes, channels, diameter_px, device
         How that image is read, and where the network runs; `channels` None means all.
+    turns, fast
+        Versions of the image that are averaged, and whether the network computes with integers.
     objects : ObjectOptions
         How probabilities become labels.
     image_channels, image_sentence, obstacle : int, str, str
@@ -261,6 +311,8 @@ class ViewerState(BaseModel):
         The last segmentation whose probabilities are kept.
     interrupted : Interrupted, optional
         One that can be gone on with.
+    keeping : Keeping
+        How the corrections of the chosen image are kept.
     counts : tuple of ReviewedCount
         One for each correction layer.
     skipped : frozenset of str
@@ -292,6 +344,8 @@ class ViewerState(BaseModel):
     axes: str = ""
     channels: tuple[int, ...] | None = None
     diameter_px: float | None = None
+    turns: Turns = "none"
+    fast: bool = False
     device: str = "auto"
     devices: tuple[Device, ...] = (AUTOMATIC,)
     objects: ObjectOptions = ObjectOptions()
@@ -300,6 +354,7 @@ class ViewerState(BaseModel):
     message: Message = Message()
     segmented: Segmented | None = None
     interrupted: Interrupted | None = None
+    keeping: Keeping = Keeping()
     counts: tuple[ReviewedCount, ...] = ()
     skipped: frozenset[str] = frozenset()
     minutes: float = Field(default=2.0, gt=0)

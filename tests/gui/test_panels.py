@@ -171,3 +171,14 @@ def test_the_theme_is_followed(viewer, panel):
     dark = panel.styleSheet()
     viewer.theme = "light"
     assert panel.styleSheet() != dark
+
+
+def test_a_panel_has_the_whole_height_however_many_there_were_before(viewer, controller, qtbot):
+    for _ in range(3):
+        panel = Workbench(viewer)
+        viewer.window.add_dock_widget(panel, name="U-Net workbench")
+        layout = panel.layout()
+        assert layout.stretch(layout.indexOf(panel.pages)) == 1
+        assert sum(layout.stretch(i) for i in range(layout.count())) == 1
+        viewer.window.remove_dock_widget(panel)
+        panel.deleteLater()

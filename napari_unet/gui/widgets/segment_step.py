@@ -11,6 +11,7 @@ from napari_unet.gui.progress import percent
 from napari_unet.gui.widgets.base import Step, button, heading, say, sentence, silent
 from napari_unet.gui.widgets.channels import ChannelChooser
 from napari_unet.gui.widgets.choices import combo, show_choices
+from napari_unet.gui.widgets.speed_options import SpeedOptions
 
 _DEBOUNCE_MS = 250
 _WHOLE = "Segment the whole image; what is on the screen comes first"
@@ -43,7 +44,7 @@ class SegmentStep(Step):
         self.add(self.reading)
         self.add(self.channels)
         self.add_form(("Device", self.devices), ("Diameter", self.diameter))
-        self.add(self.obstacle)
+        self.add(self.speed, self.obstacle)
         self.add_row(self.preview, self.segment)
         self.add_row(self.start_over)
         self.add(self.tuning_title)
@@ -73,6 +74,7 @@ class SegmentStep(Step):
             "model was trained on: the image is then rescaled for the network"
         )
         self.diameter.valueChanged.connect(self._set_diameter)
+        self.speed = SpeedOptions(self.controller)
 
     def _build_objects(self) -> None:
         self.tuning_title = heading("Objects")
@@ -142,7 +144,7 @@ class SegmentStep(Step):
     def _enable(self) -> None:
         state = self.state
         idle = not state.busy
-        for widget in (self.images, self.axes, self.channels, self.devices, self.diameter):
+        for widget in (self.images, self.axes, self.channels, self.devices, self.diameter, self.speed.options):
             widget.setEnabled(idle and state.image is not None)
         for runs in (self.preview, self.segment):
             runs.setEnabled(idle and not state.obstacle)

@@ -1,12 +1,13 @@
 """Chunks of a file or a lazy array that were decoded last, and those that will be needed next.
 
 A network reads strips of some rows, and each chunk of the file holds the rows of several. So decoded chunks are kept
-for as long as there is room, and while the network computes a thread reads those of the strips to come.
+for as long as there is room, and while the network computes threads read those of the strips to come.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,8 @@ from napari_unet.imaging.chunks import Box, Chunks, Index
 from napari_unet.imaging.image import ArrayLike, Image
 
 CACHE_BYTES, LEAST_BYTES = 64 * 2**20, 16 * 2**20
+# One thread keeps up with a CPU; where there are many cores there may be a GPU, which is quicker.
+READERS = max(1, min(4, (os.cpu_count() or 1) // 4))
 # Chunks across the image: those that a strip touches, and those that come next.
 BANDS = 4
 # Chunks that hold several slices are wanted again for each of them: they may take more.
@@ -54,7 +57,7 @@ class ChunkCache:
         self._soon: set[Index] = set()
         self._reading: set[Index] = set()
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._closed = False
 
     @property
@@ -105,19 +108,19 @@ class ChunkCache:
         with self._changed:
             self._soon = set(soon)
             self._next = [index for index in reversed(soon) if index not in self._kept]
-            if self._next and self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._work, name="napari-unet-reader", daemon=True)
-                self._thread.start()
+            while self._next and len(self._threads) < READERS and not self._closed:
+                self._threads.append(threading.Thread(target=self._work, name="napari-unet-reader", daemon=True))
+                self._threads[-1].start()
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the thread and forget all chunks."""
+        """End the threads and forget all chunks."""
         with self._changed:
             self._closed, self._next = True, []
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
         self._kept.clear()
         self._bytes = 0
 
@@ -169,7 +172,7 @@ class ChunkCache:
         return self._bytes + needed <= self.limit_bytes or not self._kept
 
     def _work(self) -> None:
-        """Read what is wanted next, in the thread."""
+        """Read what is wanted next, in a thread."""
         while (index := self._following()) is not None:
             chunk = None
             with suppress(Exception):  # whoever needs this chunk will read it again, and get the error

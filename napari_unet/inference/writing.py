@@ -19,12 +19,15 @@ from napari_unet.imaging.chunks import Chunks, Index
 from napari_unet.inference.background import Background
 from napari_unet.inference.canvas import Placed, Reordered
 from napari_unet.inference.exact.intervals import Interval, Window, size_of
+from napari_unet.inference.outputs import free_bytes
 from napari_unet.inference.regions import join, overlap, subtract
 
 # A byte holds a probability to within half of a 255th.
 BYTE_MAX = 255
-# Chunks that wait to be complete may take so much memory; beyond it, some are written in parts.
+# Chunks that wait to be complete may take so much memory, or a share of what is free where that is more; beyond it,
+# some are written in parts.
 GATHERED_BYTES = 256 * 2**20
+FREE_SHARE = 1 / 8
 
 
 class Writer(Protocol):
@@ -97,7 +100,7 @@ class ChunkWriter:
     def __init__(self, out: Reordered, window: Window, chunks: Chunks, done: Sequence[Window] = ()) -> None:
         self._out, self._window, self._chunks = out, window, chunks
         self._gathering: dict[Index, _Gathered] = {}
-        self._held = 0
+        self._held, self._most_bytes = 0, max(GATHERED_BYTES, int(FREE_SHARE * (free_bytes() or 0)))
         self._sent: list[Window] = []
         for region in done:
             join(self._sent, _within(region, window))
@@ -120,8 +123,9 @@ class ChunkWriter:
                 chunk.take(region, values)
                 if not chunk.missing:
                     self._send(index)
-        while self._held > GATHERED_BYTES:
-            self._send(next(iter(self._gathering)))
+        # The first ones wait on: if all took turns, each would be written for each plane that it holds a part of.
+        while self._held > self._most_bytes and len(self._gathering) > 1:
+            self._send(next(reversed(self._gathering)))
         return self._reported()
 
     def close(self) -> list[Window]:
@@ -141,8 +145,8 @@ class ChunkWriter:
         return self._reported()
 
     def _chunk(self, index: Index, classes: int) -> _Gathered | None:
-        """Return a chunk that is being gathered, as the one taken last; None if nothing of it is missing."""
-        chunk = self._gathering.pop(index, None)
+        """Return a chunk that is being gathered; None if nothing of it is missing."""
+        chunk = self._gathering.get(index)
         if chunk is None:
             box = tuple(Interval(part.start, part.stop) for part in self._chunks.box(index))
             missing = subtract(box, self._sent)
@@ -150,7 +154,7 @@ class ChunkWriter:
                 return None
             chunk = _Gathered(box, np.empty((classes, *size_of(box)), self._out.dtype), missing)
             self._held += chunk.values.nbytes
-        self._gathering[index] = chunk
+            self._gathering[index] = chunk
         return chunk
 
     def _send(self, index: Index) -> None:

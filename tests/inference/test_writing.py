@@ -150,18 +150,35 @@ def test_what_is_done_already_is_left_as_it_is():
     assert (out.values[..., 30:, :] == 1).all()
 
 
-def test_memory_is_bounded_where_no_chunk_is_ever_complete(monkeypatch):
-    monkeypatch.setattr(writing, "GATHERED_BYTES", 10_000)
-    shape = (1, 1, 30, 50, 50)
-    out = Counted(shape, (1, 1, 30, 50, 50))
+def test_memory_is_bounded_where_chunks_hold_many_planes(monkeypatch):
+    monkeypatch.setattr(writing, "GATHERED_BYTES", 20_000)
+    monkeypatch.setattr(writing, "FREE_SHARE", 0)
+    shape = (1, 1, 6, 60, 50)
+    out = Counted(shape, (1, 1, 3, 10, 50))
     window = whole(shape[1:])
     writer = choose_writer(out, window)
-    values = RNG.random((1, 30, 50, 50)).astype(np.float32)
-    for z in range(30):
+    values = RNG.random((1, 6, 60, 50)).astype(np.float32)
+    for z in range(6):
         writer.write(((window[0], Interval(z, z + 1), *window[2:]), values[:, z : z + 1]))
-        assert writer._held <= 10_000
+        assert writer._held <= 20_000
     writer.close()
     assert np.array_equal(out.values[:, 0], values)
+    written = out.writes_per_chunk()
+    assert min(written.values()) == 1
+    assert list(written.values()).count(1) >= 4
+
+
+def test_a_chunk_that_is_too_large_is_written_once_nevertheless(monkeypatch):
+    monkeypatch.setattr(writing, "GATHERED_BYTES", 1000)
+    monkeypatch.setattr(writing, "FREE_SHARE", 0)
+    out = Counted((2, 1, 1, 90, 50), (2, 1, 1, 90, 50))
+    window = whole((1, 1, 90, 50))
+    writer = choose_writer(out, window)
+    for y in range(0, 90, 10):
+        writer.write(((*window[:2], Interval(y, y + 10), window[3]), np.full((2, 1, 10, 50), y, np.float32)))
+    writer.close()
+    assert out.writes_per_chunk() == {(0, 0, 0, 0, 0): 1}
+    assert (out.values[0, 0, 0, ::10, 0] == np.arange(0, 90, 10)).all()
 
 
 def test_a_disk_that_fails_is_said_in_one_sentence_and_does_not_hang(small):

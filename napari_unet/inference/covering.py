@@ -85,7 +85,7 @@ class Cover:
 
     def run(self, slabs: Sequence[Window]) -> Generator[Event, None, None]:
         """Cover slabs (T, Z, Y, X), one event a piece; whatever happens, what has been computed is written."""
-        done, left = 0, deque(slabs)
+        done, left, told = 0, deque(slabs), ""
         later = sum(map(self._pieces, left))
         try:
             while left:
@@ -97,7 +97,9 @@ class Cover:
                         done += 1
                         yield TileDone(done, done + self.ladder.pieces_left + later, _regions(found))
                         continue
-                    yield found
+                    if found.text != told:
+                        yield found
+                    told = found.text
                     fewer = len(self._planes(slab)) > 1
                     unfinished = subtract(slab, placed) if fewer else []
                     left = deque(part for one in (*unfinished, *left) for part in self._planes(one))
@@ -129,7 +131,8 @@ class Cover:
         """Divide a slab into what the device at hand is given at once."""
         if self.source.dims == 3:
             return [slab]
-        return in_groups(slab, planes_at_once(self.ladder.means.device, prod(self.grids.network)))
+        means = self.ladder.means
+        return in_groups(slab, planes_at_once(means.device, prod(self.grids.network), means.share))
 
     def _pieces(self, slab: Window) -> int:
         return len(self.ladder.engine.pieces(self._window(slab)))

@@ -136,9 +136,9 @@ def first_means(device: torch.device, precision: str) -> Means:
     return Means(device, next(known for known in FINER if known == precision))
 
 
-def planes_at_once(device: torch.device, plane_px: int) -> int:
-    """How many planes a 2D network is given at once."""
-    return max(1, BATCH_PX[device.type] // plane_px)
+def planes_at_once(device: torch.device, plane_px: int, share: float = 1.0) -> int:
+    """How many planes a 2D network is given at once, with a share of the memory."""
+    return max(1, int(BATCH_PX[device.type] * share) // plane_px)
 
 
 def choose_engine(
@@ -186,7 +186,7 @@ def configured_engine(
     model: Model, size: Sequence[int], config: InferenceConfig, means: Means, fast: FastNetwork | None = None
 ) -> Engine:
     """Choose the engine that a configuration asks for, for a plane or volume of a size ([Z,] Y, X)."""
-    planes = planes_at_once(means.device, prod(size)) if model.spec.dims == 2 else 1
+    planes = planes_at_once(means.device, prod(size), means.share) if model.spec.dims == 2 else 1
     one = partial(choose_engine, model, means=means, tile=config.tile, planes=planes, fast=fast)
     if config.turns == "none":
         return one(size)
@@ -323,9 +323,9 @@ class Ladder:
 
     def _note(self, before: Means, trouble: Trouble) -> None:
         note = before.change(self.means, trouble)
+        self._untold.append(note)
         if note not in self.notes[-1:]:  # once is enough for pieces that become smaller and smaller
             self.notes.append(note)
-            self._untold.append(note)
 
     def _step(self, trouble: Trouble) -> Trouble:
         """Take the next means; return what made them necessary."""

@@ -21,7 +21,7 @@ from napari_unet.weights.spec import Activation
 # Context on each side, even where a network sees farther: what lies beyond changes less than integers do.
 MOST_HALO = {2: 48, 3: 24}
 # That the features of a tile may take.
-TILE_BYTES = 270 * 2**20
+TILE_BYTES = 280 * 2**20
 # Tiles of thin networks could be larger still, but then a cancel would wait long for one.
 MOST_PX = 2048 * 2048
 

@@ -27,8 +27,8 @@ from napari_unet.inference.fast.library import load_library
 from napari_unet.networks.base import MEAN_OVER, Network
 
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
-# Features that are in use at once, over the largest ones; measured, and without what is read and written.
-LIVE_SHARE = 3.6
+# Memory in use at once, in bytes, for each element of the largest features; measured.
+BYTES_IN_USE = 5
 # Programs are made for one shape each; so many are kept.
 KEPT = 2
 
@@ -97,7 +97,7 @@ class FastNetwork:
         pixels = prod(side.get_length() for side in list(image)[2:])
         features = (node for node in self.model.get_ops() if node.get_type_name() in (*CONVOLUTIONS, "Concat"))
         largest = max(prod(side.get_length() for side in node.get_output_partial_shape(0)) for node in features)
-        return float(LIVE_SHARE * largest / pixels)
+        return float(BYTES_IN_USE * largest / pixels)
 
 
 def quantize(network: Network, patches: Sequence[Tensor], threads: int | None = None) -> FastNetwork:

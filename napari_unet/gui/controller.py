@@ -14,12 +14,15 @@ from napari_unet.gui.costing import Costing
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.exporting import Exporting
 from napari_unet.gui.finetuning import FineTuning
+from napari_unet.gui.keeping import Keeper
 from napari_unet.gui.merging import Merging
 from napari_unet.gui.modelling import Modelling
+from napari_unet.gui.object_table import ObjectTable
 from napari_unet.gui.opening import Opener
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.state import ViewerState
 from napari_unet.gui.tasks import Client
+from napari_unet.gui.tools.toolbox import Toolbox
 from napari_unet.gui.warming import warm_up
 from napari_unet.jobs.client import JobClient
 from napari_unet.jobs.scratch import Scratch
@@ -44,7 +47,10 @@ class Controller:
         self.browsing = Browsing(desk)
         self.opening = Opener(desk, self.modelling, self.browsing)
         self.segmenting = Segmenting(desk, Merging(desk))
-        self.correcting = Correcting(desk)
+        self.keeper = Keeper(desk)
+        self.correcting = Correcting(desk, self.keeper)
+        self.tools = Toolbox(desk)
+        self.objects = ObjectTable(desk)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting)
         self.exporting = Exporting(desk)
         self.costing = Costing(desk)
@@ -59,7 +65,10 @@ class Controller:
     def close(self) -> None:
         """End all work and the background process; remove the scratch files."""
         self.costing.close()
+        self.objects.close()
+        self.tools.close()
         self.correcting.close()
+        self.keeper.close()
         self._desk.close()
 
 

@@ -12,27 +12,34 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels
-from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import LabelsError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.keeping import Keeper
 from napari_unet.gui.state import ReviewedCount
 
 Extent = Literal["visible", "plane", "everything"]
 Box = tuple[tuple[int, int], ...]
 
-_GREEN = DirectLabelColormap(color_dict={0: "transparent", 1: "#2ecc71", None: "#2ecc71"})
 _COUNT_DELAY_MS = 300
 _COUNT_SLICE_S = 0.008
 
 
 class Correcting:
-    """Makes correction layers, marks regions as reviewed, and keeps count of them."""
+    """Makes correction layers, marks regions as reviewed, and keeps count of them.
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    Parameters
+    ----------
+    desk : Desk
+    keeper : Keeper
+        Keeps them on the disk.
+    """
+
+    def __init__(self, desk: Desk, keeper: Keeper) -> None:
+        self._desk, self._keeper = desk, keeper
+        keeper.brought_back.connect(self._adopt)
         self._counter = Counter(desk)
 
     def start(self) -> None:
@@ -67,10 +74,18 @@ class Correcting:
         correction = self._add_layers(layer, frame, labels)
         self._name_classes(correction)
         self._counter.follow(layers.layer_id(layer))
+        self._keeper.begin(layers.layer_id(layer))
         _activate(viewer, correction)
         self._desk.state.tell(
             "Paint, erase and fill in the correction layer; then mark what you have checked as reviewed."
         )
+
+    def _adopt(self, image: str) -> None:
+        """Go on with layers that were brought back."""
+        correction, _ = self._desk.correction(image)
+        self._name_classes(correction)
+        self._counter.follow(image)
+        _activate(self._desk.viewer, correction)
 
     def _first_labels(self, layer: ImageLayer, frame: layers.Frame) -> npt.NDArray[np.uint32]:
         prediction = layers.find(self._desk.viewer, "prediction", layers.layer_id(layer))
@@ -94,9 +109,7 @@ class Correcting:
         self._desk.viewer.add_labels(
             np.zeros(frame.shape, np.uint8),
             **layers.tagged("reviewed", layer, frame),
-            colormap=_GREEN,
-            opacity=0.3,
-            blending="translucent_no_depth",
+            **layers.look_of("reviewed"),
         )
 
     def _name_classes(self, correction: Labels) -> None:

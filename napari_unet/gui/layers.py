@@ -14,6 +14,7 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.transforms import Affine
 
 from napari_unet.axes import CANONICAL, PixelSize, sizes
@@ -261,6 +262,14 @@ def tagged(role: Role, image: ImageLayer, frame: Frame, **more: Any) -> dict[str
     """Return the keyword arguments that make a new layer ours."""
     tag = {"role": role, "image": layer_id(image), "axes": frame.axes, **more}
     return {"name": f"{image.name} {role}", "metadata": {KEY: tag}, **frame.placement}
+
+
+def look_of(role: Role) -> dict[str, Any]:
+    """Return the keyword arguments that give a layer of ours its look."""
+    if role != "reviewed":
+        return {}
+    green = DirectLabelColormap(color_dict={0: "transparent", 1: "#2ecc71", None: "#2ecc71"})
+    return {"colormap": green, "opacity": 0.3, "blending": "translucent_no_depth"}
 
 
 def frame_of_labels(layer: Labels) -> Frame:

@@ -39,10 +39,12 @@ class Recorder:
         self._array = layer.data
         self._sums: dict[tuple[int, ...], int] = {}
         self._places: Iterator[tuple[int, ...]] = iter(())
+        self._painted: list[Box] = []
+        self._closed = False
         layer.events.paint.connect(self._on_paint)
         layer.events.data.connect(self._on_data)
-        self._wrap("undo", layer._undo_history)  # noqa: SLF001  # pinned by a test
-        self._wrap("redo", layer._redo_history)  # noqa: SLF001
+        self._wrap("undo", lambda: layer._undo_history)  # noqa: SLF001  # pinned by a test
+        self._wrap("redo", lambda: layer._redo_history)  # noqa: SLF001
         self._timer = QTimer()
         self._timer.setInterval(SWEEP_MS)
         self._timer.timeout.connect(self._sweep)
@@ -50,24 +52,39 @@ class Recorder:
 
     def close(self) -> None:
         """Listen no more."""
+        self.flush()
         with contextlib.suppress(RuntimeError):  # when Python ends, Qt may have deleted the timer already
             self._timer.stop()
-        for name in ("undo", "redo"):
-            self._layer.__dict__.pop(name, None)
+        self._closed = True  # undo and redo may have been wrapped by others since, so they stay as they are
         self._layer.events.paint.disconnect(self._on_paint)
         self._layer.events.data.disconnect(self._on_data)
 
+    def flush(self) -> None:
+        """Tell now of what was painted last."""
+        painted, self._painted = self._painted, []
+        if painted:
+            self._tell("paint", painted)
+
     def look_over(self) -> None:
         """Look over the whole plane on the screen now, as the sweep does little by little."""
+        self.flush()
         for place in list(self._visible_blocks()):
             self._check(place)
 
-    def _wrap(self, name: str, history: Any) -> None:  # noqa: ANN401
-        """Hear of undo and redo, which napari tells nobody of: of what lies on top of their history."""
+    def _wrap(self, name: str, history: Callable[[], Sequence[Any]]) -> None:
+        """Hear of undo and redo, which napari tells nobody of: of what lies on top of their history.
+
+        napari makes a new history now and then, so it is asked for each time.
+        """
         original = getattr(self._layer, name)
 
         def wrapped() -> None:
-            boxes = boxes_of(history[-1]) if history else []
+            if self._closed:
+                original()
+                return
+            self.flush()
+            steps = history()
+            boxes = boxes_of(steps[-1]) if steps else []
             original()
             if boxes:
                 self._tell(name, boxes)
@@ -75,9 +92,13 @@ class Recorder:
         setattr(self._layer, name, wrapped)
 
     def _on_paint(self, event: Any) -> None:  # noqa: ANN401
-        self._tell("paint", boxes_of(event.value))
+        """Note what is painted: outside of a stroke of the mouse, napari tells of it before it does it."""
+        self.flush()
+        self._painted = boxes_of(event.value)
+        QTimer.singleShot(0, self.flush)
 
     def _on_data(self, _event: object = None) -> None:
+        self._painted.clear()
         self._array = self._layer.data
         self._sums.clear()
         self._tell("data", [whole(self._array.shape)])
@@ -100,6 +121,7 @@ class Recorder:
 
     def _sweep(self) -> None:
         """Look over some blocks of the plane on the screen."""
+        self.flush()
         until = monotonic() + SWEEP_S
         while monotonic() < until:
             place = next(self._places, None)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_unet.gui.tools.showing import Tooling
 from napari_unet.inference.config import Cost, Turns
 from napari_unet.jobs.requests import Answers, Asked, Device, FinetuneResult, ModelRef
 from napari_unet.networks.spec import Config
@@ -313,6 +314,8 @@ class ViewerState(BaseModel):
         One that can be gone on with.
     keeping : Keeping
         How the corrections of the chosen image are kept.
+    tooling : Tooling
+        How the correction tools stand.
     counts : tuple of ReviewedCount
         One for each correction layer.
     skipped : frozenset of str
@@ -355,6 +358,7 @@ class ViewerState(BaseModel):
     segmented: Segmented | None = None
     interrupted: Interrupted | None = None
     keeping: Keeping = Keeping()
+    tooling: Tooling = Tooling()
     counts: tuple[ReviewedCount, ...] = ()
     skipped: frozenset[str] = frozenset()
     minutes: float = Field(default=2.0, gt=0)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from napari_unet.session.locking import ProjectLock
 SCHEMA = 1
 SUFFIX = ".napari-unet"
 FILE = "project.json"
-JOURNAL, SNAPSHOTS, MODELS = "journal", "snapshots", "models"
+JOURNAL, SNAPSHOTS, MODELS, EARLIER = "journal", "snapshots", "models", "earlier"
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 # From a schema version to the next one. Each is given a copy.
@@ -163,6 +164,25 @@ class Project:
         write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
         self.file = changed
 
+    def set_aside(self) -> Path | None:
+        """Put what has been corrected so far into a folder of its own, and begin anew; return that folder.
+
+        Raises
+        ------
+        SessionError, ExportError, OSError
+            If it cannot be done.
+        """
+        there = [folder for folder in (self.journal, self.snapshots) if folder.is_dir() and any(folder.iterdir())]
+        if not there:
+            return None
+        aside = self.folder / EARLIER / time.strftime("%Y-%m-%d %H.%M.%S")
+        aside.mkdir(parents=True, exist_ok=True)
+        write_bytes(aside / FILE, self.file.model_dump_json(indent=1).encode())
+        for folder in there:
+            folder.rename(aside / folder.name)
+        self.update(layers={})
+        return aside
+
     def close(self, *, clean: bool) -> None:
         """Give the folder back; `clean` if nothing is left to be recovered."""
         if self.writable and clean:
@@ -209,6 +229,12 @@ def open_project(image: ImageIdentity, folder: Path | None = None) -> Project:
     return project
 
 
+def known_folder(image: ImageIdentity) -> Path | None:
+    """Return the folder of the project that an image has already; None if it has none."""
+    places = (beside_image(image), state_folder(image))
+    return next((place for place in places if place is not None and (place / FILE).is_file()), None)
+
+
 def beside_image(image: ImageIdentity) -> Path | None:
     """Return the project folder next to an image; None if it is in no file."""
     if image.path is None:
@@ -221,8 +247,10 @@ def state_folder(image: ImageIdentity) -> Path:
     """Return the project folder of an image in the user's own folder."""
     home = os.environ.get("NAPARI_UNET_HOME") or platformdirs.user_state_dir("napari-unet", appauthor=False)
     known = f"{image.path}|{image.fingerprint}" if image.path else image.fingerprint
+    folder, mark = Path(home) / "projects", hashlib.sha256(known.encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.-]+", "_", image.name)[:60] or "image"
-    return Path(home) / "projects" / f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:12]}{SUFFIX}"
+    # The name is for people: a layer may be called something else the next time.
+    return next(iter(sorted(folder.glob(f"*-{mark}{SUFFIX}"))), folder / f"{name}-{mark}{SUFFIX}")
 
 
 def _open(folder: Path, image: ImageIdentity) -> Project:

@@ -179,7 +179,10 @@ class Session:
             self._lock.notify_all()
 
     def close(self, timeout_s: float = 60.0) -> bool:
-        """Write all that is left, give the project back; whether all is on the disk."""
+        """Write all that is left, give the project back; whether all is on the disk.
+
+        The journal is enough to go on from: a last snapshot is made only of layers that have none.
+        """
         self.journal.close(timeout_s)
         with self._lock:
             self._closing = True
@@ -196,7 +199,7 @@ class Session:
                 self._lock.wait_for(lambda: self._wanted or self._closing, IDLE_S)
                 closing = self._closing
                 idle = self._since > 0 and time.monotonic() - self._touched >= IDLE_S
-                if not (self._wanted or idle or (closing and (self._since or self._unsafe))):
+                if not (self._wanted or idle or (closing and self._unsafe)):
                     if closing:
                         return
                     continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.state import ReviewedCount
 from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence
+from napari_unet.gui.widgets.saving_line import SavingLine
 
 
 class CorrectStep(Step):
@@ -46,7 +47,8 @@ class CorrectStep(Step):
         self.undo = sentence(
             "Green shows what is reviewed. Ctrl+Z takes a mark back while the reviewed layer is selected."
         )
-        self.add(heading("Correct"), self.start, self.how, heading("Mark as reviewed"))
+        self.saving = SavingLine(controller)
+        self.add(heading("Correct"), self.saving, self.start, self.how, heading("Mark as reviewed"))
         self.add_row(self.visible, self.plane)
         self.add_row(self.everything, self.clear)
         self.add(self.card, self.undo)

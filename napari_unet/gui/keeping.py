@@ -1,0 +1,333 @@
+"""Corrections on the disk while they are made, and brought back when the image is opened again."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_unet.errors import LabelsError, NapariUnetError
+from napari_unet.gui import layers
+from napari_unet.gui.desk import Desk
+from napari_unet.gui.recording import Recorder
+from napari_unet.gui.state import Keeping, KeptOffer
+from napari_unet.session.identity import fingerprint
+from napari_unet.session.project import ImageIdentity, Project, known_folder, open_project
+from napari_unet.session.recovery import Restored, restore
+from napari_unet.session.session import Session
+
+KEYS: tuple[layers.Role, ...] = ("correction", "reviewed")
+_POLL_MS = 200
+_CLOSE_S = 10.0
+
+
+@dataclass(slots=True)
+class _Found:
+    """A project that is open, and what it holds."""
+
+    project: Project
+    restored: Restored
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An image whose corrections are kept."""
+
+    session: Session
+    recorders: list[Recorder] = field(default_factory=list)
+
+
+class Keeper:
+    """Keeps the corrections of each image in a project of its own.
+
+    Parameters
+    ----------
+    desk : Desk
+
+    Attributes
+    ----------
+    brought_back : signal
+        With the id of an image whose layers are there again.
+    """
+
+    brought_back = Signal(str)
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._found: dict[str, _Found] = {}
+        self._kept: dict[str, _Kept] = {}
+        self._asides: list[tuple[_Aside, Callable[[_Aside], None]]] = []
+        self._closed = False
+        self._timer = QTimer()
+        self._timer.setInterval(_POLL_MS)
+        self._timer.timeout.connect(self._poll)
+        self._timer.start()
+        desk.state.events.image.connect(self.look)
+        desk.viewer.layers.events.removed.connect(self._on_removed)
+
+    def look(self) -> None:
+        """Look whether the chosen image has been corrected before, and offer to go on."""
+        image = self._desk.state.image
+        if self._closed or image is None or image in self._found or image in self._kept:
+            self._show()
+            return
+        identify = self._identity(self._desk.image_layer(image))
+        self._aside(partial(_find, identify), partial(self._on_found, image))
+
+    def go_on(self) -> None:
+        """Take the layers of the project as they were at the end."""
+        self._desk.attempt(lambda: self._bring_back(journal=True))
+
+    def open_saved(self) -> None:
+        """Take the layers as they were in the last snapshot; what came after stays in the project."""
+        self._desk.attempt(lambda: self._bring_back(journal=False))
+
+    def begin(self, image: str) -> None:
+        """Keep the correction layers of an image from now on."""
+        if image in self._kept:
+            return
+        found = self._found.pop(image, None)
+        if found is not None:
+            self._keep_anew(image, found.project)
+            return
+        identify = self._identity(self._desk.image_layer(image))
+        self._aside(lambda: open_project(identify()), partial(self._on_opened, image))
+
+    def close(self) -> None:
+        """Write what is left and give the projects back."""
+        self._closed = True
+        with contextlib.suppress(RuntimeError):  # when Python ends, Qt may have deleted the timer already
+            self._timer.stop()
+        for kept in self._kept.values():
+            for recorder in kept.recorders:
+                recorder.close()
+            kept.session.close(_CLOSE_S)
+        for found in self._found.values():
+            found.project.close(clean=not found.project.unclean)
+        self._kept.clear()
+        self._found.clear()
+
+    # -- finding --------------------------------------------------------------
+
+    def _identity(self, layer: ImageLayer) -> Callable[[], ImageIdentity]:
+        """Return what finds out in a thread how an image is known again."""
+        array, name, path = layers.full_resolution(layer), layer.name, layer.source.path
+        return lambda: ImageIdentity(
+            name=name,
+            path=None if path is None else str(Path(path).resolve()),
+            shape=tuple(int(n) for n in array.shape),
+            dtype=np.dtype(array.dtype).str,
+            fingerprint=fingerprint(array),
+        )
+
+    def _on_found(self, image: str, aside: _Aside) -> None:
+        found: _Found | None = aside.result
+        if aside.error is not None:
+            self._desk.state.tell(str(aside.error), "warning")
+        if found is None:
+            return
+        if image in self._kept or layers.by_id(self._desk.viewer, image) is None:
+            found.project.close(clean=not found.project.unclean)
+            return
+        self._found[image] = found
+        self._show()
+
+    # -- bringing back --------------------------------------------------------
+
+    def _bring_back(self, *, journal: bool) -> None:
+        image = self._desk.state.image
+        found = self._found.get(image or "")
+        if image is None or found is None:
+            raise LabelsError("Nothing is kept of this image.")
+        if not journal:
+            self._aside(lambda: restore(found.project, journal=False), partial(self._on_saved_one, image))
+            return
+        self._take(image, found.project, found.restored)
+
+    def _on_saved_one(self, image: str, aside: _Aside) -> None:
+        found = self._found.get(image)
+        if aside.error is not None or found is None:
+            self._desk.state.tell(str(aside.error), "error")
+            return
+        restored: Restored = aside.result
+        self._take(image, found.project, Restored(restored.layers, 0, found.restored.number, restored.snapshot_time))
+
+    def _take(self, image: str, project: Project, restored: Restored) -> None:
+        """Make layers of what a project holds, and go on keeping them."""
+        layer = self._desk.image_layer(image)
+        viewer = self._desk.viewer
+        for role in KEYS:
+            for old in list(layers.with_role(viewer, role, image)):
+                viewer.layers.remove(old)
+        made = {}
+        for key in reversed(KEYS):
+            kept = restored.layers.get(key)
+            if kept is not None:
+                made[key] = self._add(key, layer, kept.array, kept.about)
+        self._found.pop(image, None)
+        self._desk.state.tell(_told(restored))
+        for remark in restored.remarks:
+            self._desk.state.tell(remark, "warning")
+        self._follow(image, project, restored.number)
+        self.brought_back.emit(image)
+
+    def _add(self, key: layers.Role, layer: ImageLayer, array: npt.NDArray[Any], about: Mapping[str, Any]) -> Labels:
+        axes = str(about.get("axes", ""))
+        frame = layers.frame_of(layer, axes)
+        return self._desk.viewer.add_labels(array, **layers.tagged(key, layer, frame), **layers.look_of(key))
+
+    # -- keeping --------------------------------------------------------------
+
+    def _on_opened(self, image: str, aside: _Aside) -> None:
+        if aside.error is not None:
+            self._desk.state.tell(str(aside.error), "error")
+            return
+        self._keep_anew(image, aside.result)
+
+    def _keep_anew(self, image: str, project: Project) -> None:
+        """Keep layers that are new; what the project held before is put aside, never removed."""
+        if project.writable:
+            try:
+                project.set_aside()
+            except (OSError, NapariUnetError) as error:
+                self._desk.state.tell(f"Corrections are not saved: {error}", "error")
+                return
+        self._follow(image, project, 0)
+
+    def _follow(self, image: str, project: Project, number: int) -> None:
+        if not project.writable:
+            self._desk.state.tell(
+                f"Corrections of this image are not saved: {project.obstacle} Export the masks to keep them.", "warning"
+            )
+            return
+        try:
+            correction, reviewed = self._desk.correction(image)
+        except LabelsError:
+            project.close(clean=False)
+            return
+        session = Session(project, number)
+        kept = self._kept[image] = _Kept(session)
+        for key, layer in zip(KEYS, (correction, reviewed), strict=True):
+            session.add_layer(key, layer.data, {"axes": layers.frame_of_labels(layer).axes, "name": layer.name})
+            kept.recorders.append(Recorder(layer, partial(self._on_edit, session, key, layer)))
+        if project.remark:
+            self._desk.state.tell(project.remark)
+        self._show()
+
+    def _on_edit(self, session: Session, key: str, layer: Labels, kind: str, boxes: list[Any]) -> None:
+        if kind == "data":
+            session.replace_array(key, layer.data)
+        else:
+            session.record(key, kind, boxes)
+        self._show()
+
+    def _on_removed(self, _event: object = None) -> None:
+        """End what belongs to layers that are gone."""
+        viewer = self._desk.viewer
+        for image, kept in list(self._kept.items()):
+            if layers.find(viewer, "correction", image) is None or layers.by_id(viewer, image) is None:
+                del self._kept[image]
+                for recorder in kept.recorders:
+                    recorder.close()
+                threading.Thread(target=kept.session.close, daemon=True).start()
+        for image, found in list(self._found.items()):
+            if layers.by_id(viewer, image) is None:
+                del self._found[image]
+                found.project.close(clean=not found.project.unclean)
+        self._show()
+
+    # -- showing --------------------------------------------------------------
+
+    def _aside(self, work: Callable[[], Any], then: Callable[[_Aside], None]) -> None:
+        """Do something in a thread, and something else afterwards in the main one."""
+        aside = _Aside(work)
+        self._asides.append((aside, then))
+        threading.Thread(target=aside.run, daemon=True).start()
+
+    def _poll(self) -> None:
+        for one in list(self._asides):
+            aside, then = one
+            if aside.done.is_set():
+                self._asides.remove(one)
+                then(aside)
+        self._show()
+
+    def _show(self) -> None:
+        """Tell the panel how the chosen image stands."""
+        if self._closed or not self._desk.open:
+            return
+        state = self._desk.state
+        image = state.image or ""
+        kept, found = self._kept.get(image), self._found.get(image)
+        shown = Keeping()
+        if kept is not None:
+            status = kept.session.status
+            shown = Keeping(
+                kept=True, saved=status.saved, problem=status.problem, at=_clock(status.last), folder=str(status.folder)
+            )
+        elif found is not None:
+            shown = Keeping(offer=_offer(found), folder=str(found.project.folder))
+        if shown != state.keeping:
+            state.keeping = shown
+
+
+@dataclass(slots=True)
+class _Aside:
+    """Something that is done in a thread."""
+
+    work: Callable[[], Any]
+    result: Any = None
+    error: Exception | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        try:
+            self.result = self.work()
+        except Exception as error:
+            self.error = error
+        self.done.set()
+
+
+def _find(identify: Callable[[], ImageIdentity]) -> _Found | None:
+    """Open the project of an image if it has one with layers; in a thread."""
+    identity = identify()
+    folder = known_folder(identity)
+    if folder is None:
+        return None
+    project = open_project(identity, folder)
+    if not project.file.layers:
+        project.close(clean=True)
+        return None
+    return _Found(project, restore(project))
+
+
+def _offer(found: _Found) -> KeptOffer:
+    last = max(found.restored.last_time, found.restored.snapshot_time)
+    return KeptOffer(
+        when=time.strftime("%d %B %Y, %H:%M", time.localtime(last)),
+        edits=found.restored.edits,
+        crashed=found.project.unclean,
+        reader_only="" if found.project.writable else found.project.obstacle,
+    )
+
+
+def _told(restored: Restored) -> str:
+    edits = f"{restored.edits:,} edit{'s' if restored.edits != 1 else ''}"
+    last = max(restored.last_time, restored.snapshot_time)
+    return f"Brought back your corrections up to {_clock(last)}, with {edits} since the last snapshot."
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))

@@ -1,0 +1,141 @@
+"""Corrections are on the disk while they are made, and come back."""
+
+import numpy as np
+import pytest
+
+from napari_unet.gui import layers
+from napari_unet.gui.controller import Controller
+from napari_unet.session.project import beside_image
+from napari_unet.session.recovery import restore
+
+IMAGE = np.random.default_rng(0).integers(0, 999, (6, 96, 128)).astype(np.uint16)
+
+
+@pytest.fixture
+def image(viewer):
+    return viewer.add_image(IMAGE, name="cells", scale=(2, 0.5, 0.5))
+
+
+def kept(controller):
+    return controller.state.keeping
+
+
+def start(controller, qtbot):
+    controller.correcting.start()
+    qtbot.waitUntil(lambda: kept(controller).saved, timeout=20000)
+    return controller._desk.correction()
+
+
+def strokes(layer, count=5):
+    """Paint, fill, erase and take back."""
+    for number in range(1, count + 1):
+        layer.paint((number % 6, 10 + 9 * number, 40), number + 3)
+    layer.fill((0, 90, 100), 77)
+    layer.undo()
+    layer.paint((1, 40, 90), 0)
+    layer.redo()
+
+
+def test_strokes_are_saved_and_said_to_be(controller, image, qtbot):
+    correction, reviewed = start(controller, qtbot)
+    strokes(correction)
+    controller.correcting.mark("plane")
+    assert not kept(controller).problem
+    qtbot.waitUntil(lambda: kept(controller).saved, timeout=20000)
+    session = controller.keeper._kept[layers.layer_id(image)].session
+    found = restore(session.project)
+    assert np.array_equal(found.layers["correction"].array, correction.data)
+    assert np.array_equal(found.layers["reviewed"].array, reviewed.data)
+    assert correction.data.any()
+    assert reviewed.data.any()
+
+
+def test_they_come_back_after_closing(viewer, client, trained, controller, image, qtbot):
+    correction, _ = start(controller, qtbot)
+    strokes(correction)
+    controller.correcting.mark("plane")
+    before = correction.data.copy()
+    controller.keeper.close()
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    again = Controller(viewer, client)
+    try:
+        viewer.add_image(IMAGE, name="cells again", scale=(2, 0.5, 0.5))
+        qtbot.waitUntil(lambda: kept(again).offer is not None, timeout=20000)
+        assert not kept(again).offer.crashed
+        again.keeper.go_on()
+        back, reviewed = again._desk.correction()
+        assert np.array_equal(back.data, before)
+        assert reviewed.data.any()
+        assert np.allclose(back.scale, (2, 0.5, 0.5))
+        back.paint((2, 5, 5), 9)
+        qtbot.waitUntil(lambda: kept(again).saved, timeout=20000)
+        assert again.state.counts
+    finally:
+        again.close()
+
+
+def test_starting_anew_keeps_what_was_there(viewer, client, controller, image, qtbot):
+    correction, _ = start(controller, qtbot)
+    strokes(correction)
+    before = correction.data.copy()
+    controller.keeper.close()
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    again = Controller(viewer, client)
+    try:
+        viewer.add_image(IMAGE)
+        qtbot.waitUntil(lambda: kept(again).offer is not None, timeout=20000)
+        start(again, qtbot)
+        (session,) = [one.session for one in again.keeper._kept.values()]
+        (earlier,) = (session.project.folder / "earlier").iterdir()
+        aside = type(session.project)(
+            earlier, type(session.project.file).model_validate_json((earlier / "project.json").read_text())
+        )
+        assert np.array_equal(restore(aside).layers["correction"].array, before)
+    finally:
+        again.close()
+
+
+def test_a_second_window_is_told_who_corrects(viewer, client, controller, image, qtbot):
+    start(controller, qtbot)
+    same = viewer.add_image(IMAGE, name="the same")
+    controller.choosing.choose_image(layers.layer_id(same))
+    qtbot.waitUntil(lambda: kept(controller).offer is not None, timeout=20000)
+    assert "since" in kept(controller).offer.reader_only
+
+
+def test_a_full_disk_is_said_and_nothing_is_called_saved(controller, image, qtbot, monkeypatch):
+    from napari_unet.session import files, journal
+
+    monkeypatch.setattr(journal, "FIRST_RETRY_S", 0.05)
+    correction, _ = start(controller, qtbot)
+    real = files.write_all
+    monkeypatch.setattr(files, "write_all", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    correction.paint((0, 20, 20), 5)
+    qtbot.waitUntil(lambda: bool(kept(controller).problem), timeout=20000)
+    assert not kept(controller).saved
+    assert "No space" in kept(controller).problem
+    monkeypatch.setattr(files, "write_all", real)
+    qtbot.waitUntil(lambda: kept(controller).saved, timeout=20000)
+
+
+def test_an_image_in_a_file_has_its_project_beside_it(viewer, controller, tmp_path, qtbot):
+    import tifffile
+
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, IMAGE)
+    viewer.open(str(path), plugin="napari")
+    start(controller, qtbot)
+    assert (tmp_path / "cells.tif.napari-unet" / "project.json").is_file()
+    assert beside_image(controller.keeper._kept[controller.state.image].session.project.file.image).is_dir()
+
+
+def test_removing_the_layer_ends_keeping_and_loses_nothing(viewer, controller, image, qtbot):
+    correction, _ = start(controller, qtbot)
+    strokes(correction)
+    before = correction.data.copy()
+    session = controller.keeper._kept[controller.state.image].session
+    viewer.layers.remove(correction)
+    qtbot.waitUntil(lambda: not session.project.writable, timeout=20000)
+    assert np.array_equal(restore(session.project).layers["correction"].array, before)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
-from napari_unet.objects.editing.changes import Box, slices
+from napari_unet.objects.editing.changes import Box
 
 Order = Literal["most uncertain", "random", "in turn"]
 
@@ -21,6 +23,11 @@ TELLING_SHARE = 0.1
 # A field whose neighbour has been reviewed is worth less: by half right beside it, less so with distance.
 NEAR_FIELDS = 1.5
 BYTE_MAX = 255
+# Doubt is as wide as an edge is long: every other row and column tell of it.
+STEP_PX = 2
+# Correcting more hardly pays when the middle one of the last fields changed less than these shares.
+LAST_FIELDS = 5
+FEW_PIXELS, FEW_OBJECTS = 0.01, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +95,16 @@ def gain_of(probabilities: npt.NDArray[Any]) -> Gain:
 
 def gains_of(probabilities: Any, fields: Sequence[Box]) -> Iterator[Gain]:  # noqa: ANN401
     """Estimate the gain of each field of an image with probabilities (K, T, Z, Y, X), one at a time."""
-    for field in fields:
-        yield gain_of(np.asarray(probabilities[(slice(None), *slices(field))]))
+    for t, z, y, x in fields:
+        yield gain_of(np.asarray(probabilities[:, slice(*t), slice(*z), slice(*y, STEP_PX), slice(*x, STEP_PX)]))
 
 
 def next_field(
-    fields: Sequence[Box], gains: Sequence[Gain], seen: Sequence[int], order: Order = "most uncertain", seed: int = 0
+    fields: Sequence[Box],
+    gains: Mapping[int, Gain],
+    seen: Collection[int],
+    order: Order = "most uncertain",
+    seed: int = 0,
 ) -> int | None:
     """Choose the field to look at next.
 
@@ -103,9 +114,9 @@ def next_field(
     Parameters
     ----------
     fields : sequence of Box
-    gains : sequence of Gain
-        Of the fields, as far as they are known; of the others it is not.
-    seen : sequence of int
+    gains : mapping of int to Gain
+        By field, as far as they are known.
+    seen : collection of int
         Fields that have been reviewed or skipped.
     order : str
         "most uncertain", "random", to compare with, or "in turn".
@@ -124,8 +135,9 @@ def next_field(
         return left[0]
     if order == "random":
         shuffled = np.random.default_rng(seed).permutation(len(fields))
-        return next(int(index) for index in shuffled if int(index) not in set(seen))
-    known = [index for index in left if index < len(gains)]
+        unseen = set(left)
+        return next(int(index) for index in shuffled if int(index) in unseen)
+    known = [index for index in left if index in gains]
     if not known:
         return left[0]
     worth = np.array([gains[index].uncertainty for index in known])
@@ -143,6 +155,38 @@ def effort_of(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Effort:
     return Effort(float(changed.mean()), float(share))
 
 
+def recent(efforts: Sequence[Effort]) -> Effort | None:
+    """Return what the middle one of the last fields took; None as long as there are too few of them."""
+    if len(efforts) < LAST_FIELDS:
+        return None
+    last = efforts[-LAST_FIELDS:]
+    return Effort(median(one.pixels for one in last), median(one.objects for one in last))
+
+
+def pays(effort: Effort) -> bool:
+    """Whether correcting more still changes something."""
+    return effort.pixels >= FEW_PIXELS or effort.objects >= FEW_OBJECTS
+
+
+def widened(mask: npt.NDArray[np.bool_], margin: int, axes: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Widen what is true by a margin along some axes, within the array.
+
+    >>> widened(np.array([[0, 0, 0, 1]], bool), 2, (1,)).astype(int).tolist()
+    [[0, 1, 1, 1]]
+    """
+    wide = mask.copy()
+    for axis in axes:
+        reached = 0
+        while reached < margin:  # each pass doubles how far it reaches
+            step = min(reached + 1, margin - reached)
+            before = np.moveaxis(wide.copy(), axis, 0)
+            line = np.moveaxis(wide, axis, 0)
+            line[step:] |= before[:-step]
+            line[:-step] |= before[step:]
+            reached += step
+    return wide
+
+
 def _parts(size: int, side: int) -> list[tuple[int, int]]:
     """Divide an axis into about equal parts of about a side."""
     count = max(1, round(size / side))
@@ -150,7 +194,7 @@ def _parts(size: int, side: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def _novelty(fields: Sequence[Box], indices: Sequence[int], seen: Sequence[int]) -> npt.NDArray[np.float64]:
+def _novelty(fields: Sequence[Box], indices: Sequence[int], seen: Collection[int]) -> npt.NDArray[np.float64]:
     """Return 1 far away from what has been seen, and one half right beside it."""
     if not seen:
         return np.ones(len(indices))
@@ -158,14 +202,14 @@ def _novelty(fields: Sequence[Box], indices: Sequence[int], seen: Sequence[int])
     centres = np.array([[(start + stop) / 2 for start, stop in field] for field in fields])
     # A slice or a time point further on counts like a field further on.
     centres = centres / [1, 1, side, side]
-    apart = np.linalg.norm(centres[list(indices), None] - centres[None, list(seen)], axis=-1).min(axis=1)
+    apart, _ = cKDTree(centres[list(seen)]).query(centres[list(indices)])
     novelty: npt.NDArray[np.float64] = 1 - 0.5 * np.exp(-((apart / NEAR_FIELDS) ** 2))
     return novelty
 
 
-def _rarity(gains: Sequence[Gain], indices: Sequence[int], seen: Sequence[int]) -> npt.NDArray[np.float64]:
+def _rarity(gains: Mapping[int, Gain], indices: Sequence[int], seen: Collection[int]) -> npt.NDArray[np.float64]:
     """Return more for fields that show classes of which little has been seen."""
-    shown = [gains[index].classes for index in seen if index < len(gains)]
+    shown = [gains[index].classes for index in seen if index in gains]
     if not shown:
         return np.ones(len(indices))
     mean = np.mean(shown, axis=0)

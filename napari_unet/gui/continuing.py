@@ -136,7 +136,7 @@ class Continuing:
 
     def _check(self) -> None:
         kept, state = self._unfinished, self._desk.state
-        if kept is None:
+        if kept is None or not self._desk.open:
             return
         if layers.by_id(self._desk.viewer, kept.asked.image_id) is None:
             self.forget()

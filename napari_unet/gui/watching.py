@@ -13,6 +13,9 @@ from napari_unet.gui.continuing import Job, as_region, joined
 from napari_unet.gui.desk import Desk
 from napari_unet.jobs.requests import Region
 
+# Windows that are remembered while the user looks elsewhere.
+_MOST_UNDRAWN = 1000
+
 
 class TileDisplay:
     """Shows the probabilities of the first foreground class while they are written.
@@ -44,7 +47,7 @@ class TileDisplay:
         if isinstance(event, TileDone):
             written = tuple(as_region(window) for window in event.written)
             self.done = joined(self.done, written)
-            self._undrawn = joined(self._undrawn, written)
+            self._undrawn = joined(self._undrawn, written)[-_MOST_UNDRAWN:]
             if self._in_view():
                 self._desk.pace.ask(self._draw)
 

@@ -169,29 +169,31 @@ def load() -> tuple[tuple[Device, ...], WorkFor]:
     from napari_unet.inference.devices import list_devices
     from napari_unet.jobs.work import work_for
 
-    _warm_up()
+    importing = _warm_up()
     devices = tuple(
         Device(name=device.name, title=device.title, free_bytes=device.free_bytes) for device in list_devices()
     )
 
     def begin(request: Request) -> Generator[Event, None, JobResult]:
-        threads.calibrate()
+        if not importing.is_alive():  # it takes a core: then a later job is soon enough
+            threads.calibrate()
         return work_for(request)
 
     return devices, begin
 
 
-def _warm_up() -> None:
+def _warm_up() -> threading.Thread:
     """Make torch load its convolution kernels, some tens of milliseconds.
 
     Its compiler takes a second, and tracing a network imports it without using it: that goes on beside the first job.
     """
     import torch
 
-    threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True, name="warm up").start()
-
+    importing = threading.Thread(target=import_module, args=("torch._dynamo",), daemon=True, name="warm up")
+    importing.start()
     with torch.inference_mode():
         torch.nn.functional.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
+    return importing
 
 
 def _protect_streams() -> tuple[IO[bytes], IO[bytes]]:

@@ -16,14 +16,9 @@ from napari_unet.inference.config import Cost, InferenceConfig, Turns
 from napari_unet.inference.devices import choose_device
 from napari_unet.inference.engines.base import Engine
 from napari_unet.inference.engines.blended import BlendedEngine
-from napari_unet.inference.engines.choosing import (
-    Means,
-    choose_engine,
-    configured_engine,
-    first_means,
-    planes_at_once,
-)
+from napari_unet.inference.engines.choosing import choose_engine, configured_engine, planes_at_once
 from napari_unet.inference.engines.exact import ExactEngine
+from napari_unet.inference.engines.means import Means, first_means
 from napari_unet.inference.engines.tiled import TiledEngine
 from napari_unet.inference.engines.turned import TurnedEngine, context_px
 from napari_unet.inference.exact.intervals import Window, size_of, whole

@@ -16,7 +16,8 @@ from torch import Tensor
 from napari_unet.events import Event, Notice, TileDone
 from napari_unet.imaging.statistics import Readable, Statistics
 from napari_unet.inference.canvas import Canvas, Grids
-from napari_unet.inference.engines.choosing import Ladder, planes_at_once
+from napari_unet.inference.engines.choosing import planes_at_once
+from napari_unet.inference.engines.ladder import Ladder
 from napari_unet.inference.exact.intervals import Window
 from napari_unet.inference.regions import subtract
 from napari_unet.inference.slabs import in_groups

@@ -26,7 +26,8 @@ from napari_unet.inference.config import InferenceConfig, Turns
 from napari_unet.inference.covering import Cover, Source
 from napari_unet.inference.devices import choose_device, describe_device
 from napari_unet.inference.engines.base import Seam
-from napari_unet.inference.engines.choosing import Ladder, choose_engine, planes_at_once
+from napari_unet.inference.engines.choosing import choose_engine, planes_at_once
+from napari_unet.inference.engines.ladder import Ladder
 from napari_unet.inference.exact.intervals import Interval, size_of, whole
 from napari_unet.inference.exact.intervals import Window as Intervals
 from napari_unet.inference.fast.preparing import FastMode, fast_events

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 
 from napari_unet.events import Event, Progress
-from napari_unet.inference.engines.choosing import Means, choose_engine
+from napari_unet.inference.engines.choosing import choose_engine
+from napari_unet.inference.engines.means import Means
 from napari_unet.inference.exact.intervals import view, whole
 from napari_unet.objects.labelling import decode
 from napari_unet.training.gate import Score, score

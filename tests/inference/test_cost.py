@@ -5,7 +5,7 @@ import torch
 
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.cost import AROUND_BYTES, count_operations, estimate_cost, peak_bytes
-from napari_unet.inference.engines.choosing import Ladder
+from napari_unet.inference.engines.ladder import Ladder
 from napari_unet.inference.exact.intervals import whole
 from napari_unet.inference.exact.memory import weight_bytes
 from napari_unet.networks.registry import build_network, network_spec

@@ -19,8 +19,9 @@ from napari_unet.events import Notice, TileDone
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.engines import choosing
-from napari_unet.inference.engines.choosing import Ladder, Means, first_means, trouble_of
 from napari_unet.inference.engines.exact import ExactEngine
+from napari_unet.inference.engines.ladder import Ladder
+from napari_unet.inference.engines.means import Means, first_means, trouble_of
 from napari_unet.inference.exact.intervals import size_of, view, whole
 from napari_unet.inference.exact.planning import StripPlan, pieces_of
 from napari_unet.inference.exact.sampling import Convolution

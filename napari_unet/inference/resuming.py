@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,9 @@ class Circumstances:
 
     def fingerprint(self) -> str:
         """Return what is the same if, and only if, the result would be."""
-        from napari_unet import __version__
-
         image, statistics = self.image, self.statistics
         told = {
-            "version": __version__,
+            "version": _version(),
             "weights": weights_sha256(self.model.network.state_dict()),
             "model": self.model.spec.model_dump_json(),
             "settings": self.config.model_dump_json(exclude={"device"}),
@@ -210,3 +209,11 @@ def _sampled(image: Image) -> str:
         block = image.read(t, slice(z, z + 1), y, x)
         digest.update(np.ascontiguousarray(block).tobytes())
     return digest.hexdigest()
+
+
+def _version() -> str:
+    """Return the version of this package, without importing all of it."""
+    try:
+        return version("napari-unet")
+    except PackageNotFoundError:
+        return "unknown"

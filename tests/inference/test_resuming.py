@@ -120,7 +120,7 @@ def test_a_result_of_other_circumstances_is_begun_anew(small, image, out, change
     elif changed == "axes":
         axes = "TYX"
     else:
-        monkeypatch.setattr(nu, "__version__", "other")
+        monkeypatch.setattr("napari_unet.inference.resuming._version", lambda: "other")
     pieces, told = resumed(model, image, out, config, axes)
     assert pieces == 75
     assert "of another image or with other settings" in told[0]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, QTimer
 
 LEAST_S = 0.1
+USUAL_S = 0.02
 SHARE = 0.04
 """Of the time that is spent with drawing. Whoever moves the image feels each drawing: with 25 ms each, two in a second
 are enough to see the work advance, and one timer in twenty comes late."""
@@ -26,7 +27,7 @@ class Pace(QObject):  # type: ignore[misc]
         self._wanted: dict[Callable[[], None], None] = {}
         self._began = 0.0
         self._due = 0.0
-        self._last_s = 0.0
+        self._drawing_s = 0.0
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.timeout.connect(self.flush)
@@ -72,8 +73,9 @@ class Pace(QObject):  # type: ignore[misc]
     def _rest(self) -> None:
         """Begin the pause."""
         now = time.monotonic()
-        last, self._last_s = self._last_s, now - self._began
-        self._due = now + pause_after(min(last, self._last_s))  # what is slow once, may never be again
+        # What is slow once, may never be again: a longer pause than usual is made where it stays slow.
+        self._drawing_s = min(now - self._began, max(2 * self._drawing_s, USUAL_S))
+        self._due = now + pause_after(self._drawing_s)
         if self._wanted:
             self._pause.start(math.ceil((self._due - now) * 1000))
 

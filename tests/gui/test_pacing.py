@@ -56,6 +56,22 @@ def test_slow_drawing_takes_a_small_part_of_the_time(pace, qtbot):
     assert sum(spent) < 5 * SHARE * 1.5
 
 
+def test_one_slow_drawing_is_soon_forgotten_and_many_are_not(pace, qtbot):
+    lasts = iter([0.25, *[0.001] * 100])
+    shown = []
+
+    def draw():
+        shown.append(time.perf_counter())
+        time.sleep(next(lasts))
+
+    every_5_ms(qtbot, lambda: pace.ask(draw), 1.5)
+    assert len(shown) >= 4
+    lasts = iter([0.1] * 100)
+    shown.clear()
+    every_5_ms(qtbot, lambda: pace.ask(draw), 2.5)
+    assert len(shown) <= 4
+
+
 def test_the_time_until_qt_has_painted_counts(pace, qtbot):
     class Slow(QWidget):
         painted = 0

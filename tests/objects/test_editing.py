@@ -161,8 +161,8 @@ def test_one_seed_divides_nothing():
 
 def test_objects_crossed_by_a_line_are_found_in_order():
     labels = scene(((50, 150), 20), ((50, 50), 20), ((150, 100), 20))
-    assert crossed(labels, [(50, 0), (50, 299)]) == [2, 1]
-    assert crossed(labels, [(50, 50), (150, 100), (-20, 400)]) == [2, 3]
+    assert list(crossed(labels, [(50, 0), (50, 299)])) == [2, 1]
+    assert list(crossed(labels, [(50, 50), (150, 100), (-20, 400)])) == [2, 3]
 
 
 def test_growing_stops_at_other_objects_and_at_the_border():

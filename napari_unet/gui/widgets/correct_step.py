@@ -6,6 +6,7 @@ from napari_unet.gui.controller import Controller
 from napari_unet.gui.state import ReviewedCount
 from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence
 from napari_unet.gui.widgets.saving_line import SavingLine
+from napari_unet.gui.widgets.tool_bar import ToolBar
 
 
 class CorrectStep(Step):
@@ -48,7 +49,8 @@ class CorrectStep(Step):
             "Green shows what is reviewed. Ctrl+Z takes a mark back while the reviewed layer is selected."
         )
         self.saving = SavingLine(controller)
-        self.add(heading("Correct"), self.saving, self.start, self.how, heading("Mark as reviewed"))
+        self.tools = ToolBar(controller)
+        self.add(heading("Correct"), self.saving, self.start, self.how, self.tools, heading("Mark as reviewed"))
         self.add_row(self.visible, self.plane)
         self.add_row(self.everything, self.clear)
         self.add(self.card, self.undo)

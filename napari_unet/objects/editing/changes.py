@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,17 @@ Labels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Box = tuple[tuple[int, int], ...]
 """(start, stop) along each axis."""
+
+
+class Readable(Protocol):
+    """A label image, or a draft of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    def __getitem__(self, key: tuple[Any, ...], /) -> Any: ...  # noqa: ANN401
+
 
 # A window first reaches so far around a click.
 REACH_PX = 32
@@ -77,7 +88,7 @@ def shifted(box: Box, by: Box) -> Box:
     return tuple((start + first, stop + first) for (start, stop), (first, _) in zip(box, by, strict=True))
 
 
-def find_object(labels: Labels, point: Sequence[int]) -> tuple[int, Box]:
+def find_object(labels: Readable, point: Sequence[int]) -> tuple[int, Box]:
     """Find the object at a point, by looking around it farther and farther.
 
     Parts of it that are nowhere connected with the others, with gaps as wide as the object itself, are not found.
@@ -118,7 +129,7 @@ def find_object(labels: Labels, point: Sequence[int]) -> tuple[int, Box]:
         window = wider
 
 
-def changes_of(labels: Labels, box: Box, values: Labels) -> list[Change]:
+def changes_of(labels: Readable, box: Box, values: Labels) -> list[Change]:
     """Return what differs in a box from what the labels hold now, as small as that can be; nothing if nothing does."""
     found = extent(labels[slices(box)] != values)
     if found is None:

@@ -12,12 +12,12 @@ from skimage.draw import line_nd
 from skimage.segmentation import watershed
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.editing.changes import Box, Change, Labels, changes_of, grown, slices
+from napari_unet.objects.editing.changes import Box, Change, Readable, changes_of, grown, slices
 
 Points = Sequence[Sequence[float]]
 
 
-def split_by_line(labels: Labels, number: int, box: Box, line: Points, new_ids: Iterable[int]) -> list[Change]:
+def split_by_line(labels: Readable, number: int, box: Box, line: Points, new_ids: Iterable[int]) -> list[Change]:
     """Cut an object along a line.
 
     In a volume the line lies in one slice, and cuts all slices of the object there. The pixels under the line
@@ -54,7 +54,7 @@ def split_by_line(labels: Labels, number: int, box: Box, line: Points, new_ids: 
 
 
 def split_by_seeds(
-    labels: Labels,
+    labels: Readable,
     number: int,
     box: Box,
     seeds: Points,
@@ -92,7 +92,7 @@ def split_by_seeds(
 
 
 def _renamed(
-    labels: Labels,
+    labels: Readable,
     box: Box,
     number: int,
     pieces: npt.NDArray[np.integer],
@@ -135,13 +135,17 @@ def _inside(places: Iterable[Sequence[int]], box: Box) -> tuple[npt.NDArray[np.i
     return tuple(np.array(inside, np.intp).reshape(-1, len(box)).T)
 
 
-def crossed(labels: Labels, line: Points) -> list[int]:
-    """Return the ids of the objects under a line, in the order in which it meets them.
+def crossed(labels: Readable, line: Points) -> dict[int, tuple[int, ...]]:
+    """Return the ids of the objects under a line, in the order in which it meets them, and where it does.
 
     Parameters
     ----------
     labels : ([Z,] Y, X) integer
     line : sequence of ([Z,] Y, X)
     """
-    places = [place for place in _pixels(line) if all(0 <= i < n for i, n in zip(place, labels.shape, strict=True))]
-    return list(dict.fromkeys(number for number in (int(labels[place]) for place in places) if number))
+    found: dict[int, tuple[int, ...]] = {}
+    for place in _pixels(line):
+        if all(0 <= i < n for i, n in zip(place, labels.shape, strict=True)):
+            found.setdefault(int(labels[place]), place)
+    found.pop(0, None)
+    return found

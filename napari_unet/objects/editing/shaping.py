@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from napari_unet.objects.editing.changes import Box, Change, Labels, Mask, changes_of, grown, slices
+from napari_unet.objects.editing.changes import Box, Change, Mask, Readable, changes_of, grown, slices
+from napari_unet.objects.editing.draft import Draft
 
 Shape = Literal["grow", "shrink", "fill holes", "smooth", "keep largest"]
+Units = tuple[float, ...]
 
 
-def reshape(labels: Labels, number: int, box: Box, how: Shape, pixels: int = 1) -> list[Change]:
+def reshape(
+    labels: Readable, number: int, box: Box, how: Shape, pixels: int = 1, spacing: Sequence[float] | None = None
+) -> list[Change]:
     """Change the outline of an object.
 
     Parameters
@@ -28,40 +33,66 @@ def reshape(labels: Labels, number: int, box: Box, how: Shape, pixels: int = 1) 
         is background and wholly enclosed, in a volume in each slice. "smooth" takes the majority within `pixels`.
         "keep largest" removes all but the largest connected piece.
     pixels : int
+    spacing : sequence of float, optional
+        Sides of a pixel along each axis; the last one counts as 1.
     """
+    units = tuple(side / spacing[-1] for side in spacing) if spacing else (1.0,) * len(box)
     box = grown(box, pixels + 1, labels.shape)
     values = np.array(labels[slices(box)])
     mask, free = values == number, values == 0
-    new = _SHAPES[how](mask, pixels) & (mask | free)
+    new = _SHAPES[how](mask, pixels, units) & (mask | free)
     values[mask & ~new] = 0
     values[new] = number
     return changes_of(labels, box, values)
 
 
-def _grow(mask: Mask, pixels: int) -> Mask:
-    near: Mask = ndi.distance_transform_edt(~mask) <= pixels
+def reshape_many(
+    labels: Readable,
+    boxes: Mapping[int, Box],
+    how: Shape,
+    pixels: int = 1,
+    spacing: Sequence[float] | None = None,
+) -> list[Change]:
+    """Change the outlines of several objects, one after the other: where two grow, the first one is first.
+
+    Parameters
+    ----------
+    labels, how, pixels, spacing
+        As in `reshape`.
+    boxes : mapping
+        From ids to boxes that hold the objects.
+    """
+    draft = Draft(labels)
+    for number, box in boxes.items():
+        draft.keep(reshape(draft, number, box, how, pixels, spacing))
+    return draft.changes
+
+
+def _grow(mask: Mask, pixels: int, units: Units) -> Mask:
+    near: Mask = ndi.distance_transform_edt(~mask, sampling=units) <= pixels
     return near
 
 
-def _shrink(mask: Mask, pixels: int) -> Mask:
+def _shrink(mask: Mask, pixels: int, units: Units) -> Mask:
     # What lies beyond the image is not background: an object at the border keeps its side there.
-    deep: Mask = ndi.distance_transform_edt(mask) > pixels
+    deep: Mask = ndi.distance_transform_edt(mask, sampling=units) > pixels
     return deep
 
 
-def _fill_holes(mask: Mask, _pixels: int) -> Mask:
+def _fill_holes(mask: Mask, _pixels: int, _units: Units) -> Mask:
     planes = mask.reshape(-1, *mask.shape[-2:])
     filled: Mask = np.stack([ndi.binary_fill_holes(plane) for plane in planes]).reshape(mask.shape)
     return filled
 
 
-def _smooth(mask: Mask, pixels: int) -> Mask:
-    share = ndi.gaussian_filter(mask.astype(np.float32), pixels, mode="nearest", truncate=3)
+def _smooth(mask: Mask, pixels: int, units: Units) -> Mask:
+    sigma = [pixels / unit for unit in units]
+    share = ndi.gaussian_filter(mask.astype(np.float32), sigma, mode="nearest", truncate=3)
     smooth: Mask = share >= 0.5
     return smooth
 
 
-def _keep_largest(mask: Mask, _pixels: int) -> Mask:
+def _keep_largest(mask: Mask, _pixels: int, _units: Units) -> Mask:
     pieces, count = ndi.label(mask, ndi.generate_binary_structure(mask.ndim, mask.ndim))
     if count < 2:
         return mask

@@ -1,0 +1,1 @@
+"""Tools on the correction layer, beside napari's own brush, fill, polygon and eraser."""

@@ -1,0 +1,183 @@
+"""Operations on one object: under the cursor when a key is pressed, the chosen one when a button is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_unet.errors import LabelsError
+from napari_unet.gui.tools.bench import Bench
+from napari_unet.gui.tools.pane import Pane, Point, index_at
+from napari_unet.objects.editing.between import copy_to, interpolate
+from napari_unet.objects.editing.changes import Box, Change
+from napari_unet.objects.editing.shaping import Shape, reshape, reshape_many
+
+_DONE = {
+    "grow": "Grew",
+    "shrink": "Shrank",
+    "fill holes": "Filled the holes of",
+    "smooth": "Smoothed",
+    "keep largest": "Kept the largest piece of",
+}
+_NOTHING = {
+    "grow": "Object {} has no room to grow.",
+    "shrink": "There is nothing to shrink.",
+    "fill holes": "Object {} has no holes.",
+    "smooth": "Object {} is smooth already.",
+    "keep largest": "Object {} is in one piece.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object to change.
+
+    Attributes
+    ----------
+    pane : Pane
+    number : int
+    point : tuple of int, optional
+        In the object, if it is under the cursor.
+    """
+
+    pane: Pane
+    number: int
+    point: Point | None = None
+
+
+def target(bench: Bench, ndim: int | None = None, *, under_cursor: bool) -> Target:
+    """Return the object under the cursor, or the chosen one if there is none.
+
+    Raises
+    ------
+    LabelsError
+        If neither is an object.
+    """
+    pane = bench.pane(ndim)
+    if under_cursor:
+        cursor, dims = bench.viewer.cursor, bench.viewer.dims
+        at = index_at(
+            bench.layer,
+            SimpleNamespace(
+                position=cursor.position,
+                view_direction=cursor._view_direction,  # noqa: SLF001  # as napari's own status bar does
+                dims_displayed=list(dims.displayed),
+            ),
+        )
+        if at is not None:
+            try:
+                number, point = bench.object_at(pane, at)
+            except LabelsError:
+                pass
+            else:
+                return Target(pane, number, point)
+    number = int(bench.layer.selected_label)
+    if not number:
+        raise LabelsError("There is no object under the cursor, and background is chosen. Point at an object.")
+    return Target(pane, number)
+
+
+def reshape_one(bench: Bench, how: Shape, pixels: int = 1, *, under_cursor: bool = False) -> None:
+    """Change the outline of one object."""
+    aim = target(bench, under_cursor=under_cursor)
+    spacing = spacing_of(aim.pane)
+
+    def compute() -> list[Change]:
+        return reshape(aim.pane.labels, aim.number, box_of(bench, aim), how, pixels, spacing)
+
+    bench.edit(aim.pane, compute, f"{_DONE[how]} object {aim.number:,}.", _NOTHING[how].format(f"{aim.number:,}"))
+
+
+def reshape_reviewed(bench: Bench, how: Shape, pixels: int = 1) -> None:
+    """Change the outlines of all objects that have a reviewed pixel in the pane."""
+    pane, known = bench.pane(), bench.known
+    _, layer = bench.desk.correction()
+    reviewed, spacing, count = pane.of(layer.data), spacing_of(pane), [0]
+
+    def compute() -> list[Change]:
+        known.settle()
+        ids = _ids(pane.labels, reviewed)
+        count[0] = len(ids) - 1
+        if not count[0]:
+            raise LabelsError("No object is in the reviewed region. Mark what you have checked first.")
+        found = {int(number): box for number in ids[1:] if (box := known.box(pane, int(number))) is not None}
+        if len(found) < count[0]:
+            raise LabelsError("The objects are still being looked for. Try again in a moment.")
+        return reshape_many(pane.labels, found, how, pixels, spacing)
+
+    bench.edit(pane, compute, lambda: f"{_DONE[how]} {count[0]:,} reviewed objects.")
+
+
+def interpolate_one(bench: Bench, *, under_cursor: bool = False) -> None:
+    """Fill the slices or time points between those in which an object is painted."""
+    aim = target(bench, 3, under_cursor=under_cursor)
+
+    def compute() -> list[Change]:
+        return interpolate(aim.pane.labels, aim.number, box_of(bench, aim))
+
+    bench.edit(aim.pane, compute, f"Interpolated object {aim.number:,}.")
+
+
+def copy_one(bench: Bench, step: int, *, under_cursor: bool = False) -> None:
+    """Copy an object to the next slice or the one before, and go there."""
+    aim = target(bench, 3, under_cursor=under_cursor)
+    axis = aim.pane.dims[0]
+    source = aim.pane.place[axis]
+
+    def compute() -> list[Change]:
+        return copy_to(aim.pane.labels, aim.number, source, source + step)
+
+    def told() -> str:
+        go_to(bench, axis, source + step)
+        return f"Copied object {aim.number:,}."
+
+    bench.edit(aim.pane, compute, told, "It is there already, or other objects are in its place.")
+
+
+def go_to(bench: Bench, axis: int, index: int) -> None:
+    """Move a slider to an index of the layer's array."""
+    layer, viewer = bench.layer, bench.viewer
+    place = [0.0] * layer.ndim
+    place[axis] = index
+    ahead = viewer.dims.ndim - layer.ndim
+    viewer.dims.set_point(axis + ahead, float(layer.data_to_world(place)[axis]))
+
+
+def new_object(bench: Bench) -> None:
+    """Choose an id that no object has, and the brush."""
+
+    def use(number: int) -> None:
+        bench.layer.selected_label = number
+        bench.layer.mode = "paint"
+        bench.tell(f"Paint object {number:,}.")
+
+    bench.ask(lambda: next(bench.known.new_ids(beside_chosen=False)), use)
+
+
+def box_of(bench: Bench, aim: Target) -> Box:
+    """Return a box that holds an object.
+
+    Raises
+    ------
+    LabelsError
+        If it is not there.
+    """
+    box = bench.known.box(aim.pane, aim.number, aim.point)
+    if box is None:
+        raise LabelsError(f"Object {aim.number:,} is not here. Point at an object, or choose one with the picker (5).")
+    return box
+
+
+def spacing_of(pane: Pane) -> tuple[float, ...]:
+    """Return the sides of a pixel along the axes of a pane."""
+    return tuple(abs(float(pane.layer.scale[dim])) for dim in pane.dims)
+
+
+def _ids(labels: npt.NDArray[Any], reviewed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return 0 and the ids of the objects with a reviewed pixel, plane by plane."""
+    planes = np.ndindex(*labels.shape[:-2])
+    return np.unique(np.concatenate([[0], *(np.unique(labels[z][reviewed[z] > 0]) for z in planes)]))

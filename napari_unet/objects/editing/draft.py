@@ -1,0 +1,50 @@
+"""Labels as they will be: several edits of one neighbourhood, made one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from napari_unet.objects.editing.changes import Change, Labels, Readable
+
+
+class Draft:
+    """A label image with changes that are not written yet.
+
+    Edits take it in place of the image. Their changes belong into the image in the order in which they were kept.
+
+    Parameters
+    ----------
+    labels : array of integers
+
+    Examples
+    --------
+    >>> draft = Draft(np.zeros((3, 3), int))
+    >>> draft.keep([Change(((0, 1), (0, 2)), np.array([[5, 5]]))])
+    >>> draft[0:2, 1:3].tolist(), int(draft[0, 0])
+    ([[5, 0], [0, 0]], 5)
+    """
+
+    def __init__(self, labels: Readable) -> None:
+        self._labels = labels
+        self.shape, self.dtype = labels.shape, labels.dtype
+        self.changes: list[Change] = []
+
+    def keep(self, changes: Iterable[Change]) -> None:
+        """Add changes that were made of this draft."""
+        self.changes.extend(changes)
+
+    def __getitem__(self, key: tuple[Any, ...]) -> Labels:
+        starts = [part.start if isinstance(part, slice) else int(part) for part in key]
+        stops = [part.stop if isinstance(part, slice) else int(part) + 1 for part in key]
+        window = np.array(self._labels[tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))])
+        for change in self.changes:
+            low = [max(a, start) for a, (start, _) in zip(starts, change.box, strict=True)]
+            high = [min(b, stop) for b, (_, stop) in zip(stops, change.box, strict=True)]
+            if all(a < b for a, b in zip(low, high, strict=True)):
+                here = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, starts, strict=True))
+                there = tuple(slice(a - s, b - s) for a, b, (s, _) in zip(low, high, change.box, strict=True))
+                window[here] = change.values[there]
+        return window[tuple(slice(None) if isinstance(part, slice) else 0 for part in key)]

@@ -1,0 +1,313 @@
+"""Tools on the correction layer, by the mouse and the keyboard of a viewer that is shown."""
+
+import numpy as np
+import pytest
+from pointer import Pointer
+from qtpy.QtCore import Qt
+
+from napari_unet.gui.controller import Controller
+
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+def disks(shape, *found):
+    """Labels 1, 2, ... at (y, x, radius)."""
+    labels = np.zeros(shape, np.uint32)
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    for number, (cy, cx, radius) in enumerate(found, start=1):
+        labels[(y - cy) ** 2 + (x - cx) ** 2 <= radius**2] = number
+    return labels
+
+
+FLAT = disks((100, 140), (30, 30, 14), (30, 60, 14), (30, 105, 14), (75, 40, 14), (75, 100, 10))
+
+
+class Scene:
+    """A viewer with a correction layer, and a hand on it."""
+
+    def __init__(self, viewer, controller, qtbot, labels):
+        self.viewer, self.controller, self.qtbot = viewer, controller, qtbot
+        controller.correcting.start()
+        self.layer = controller._desk.correction()[0]
+        self.layer.data_setitem(np.nonzero(labels), labels[labels > 0])
+        self.layer._undo_history.clear()
+        self.settle()
+        viewer.reset_view()
+        qtbot.wait(30)
+        self.hand = Pointer(viewer, self.layer)
+
+    def settle(self):
+        bench = self.controller.tools.bench()
+        self.qtbot.waitUntil(lambda: bench.known.index.complete and bench.known.settled)
+
+    def finish(self):
+        self.qtbot.waitUntil(lambda: not self.controller.tools.busy)
+
+    @property
+    def labels(self):
+        self.finish()
+        return self.layer.data.copy()
+
+    @property
+    def said(self):
+        self.finish()
+        return self.controller.state.message.text
+
+    def one_step(self, before):
+        """Whether Ctrl+Z and Ctrl+Shift+Z go one step back and forth."""
+        after = self.labels
+        assert not np.array_equal(after, before)
+        self.hand.undo()
+        assert np.array_equal(self.layer.data, before)
+        self.hand.redo()
+        assert np.array_equal(self.layer.data, after)
+        return after
+
+
+@pytest.fixture
+def scene(make_napari_viewer_proxy, qtbot, client):
+    made = []
+
+    def make(labels=FLAT, image=None, **placement):
+        viewer = make_napari_viewer_proxy(show=True).__wrapped__
+        controller = Controller(viewer, client)
+        made.append(controller)
+        pixels = image if image is not None else (labels > 0).astype(np.uint8) * 200
+        viewer.add_image(pixels, **placement)
+        return Scene(viewer, controller, qtbot, labels)
+
+    yield make
+    for controller in made:
+        controller.close()
+
+
+SCALED = {"scale": (0.5, 0.25), "translate": (100, -20)}
+
+
+def test_merge_by_clicks(scene):
+    s = scene(**SCALED)
+    before = s.labels
+    s.hand.press("J")
+    assert s.controller.state.tooling.tool == "merge"
+    assert "click the first object" in s.said
+    s.hand.click((30, 60))
+    assert "Click what belongs to object 2" in s.said
+    s.hand.click((30, 105))
+    after = s.one_step(before)
+    assert np.array_equal(after, np.where(FLAT == 3, 2, FLAT))
+    s.hand.click((75, 40))
+    assert np.array_equal(s.labels, np.where(np.isin(FLAT, (3, 4)), 2, FLAT))
+    s.hand.press("Escape")
+    s.hand.press("Escape")
+    assert s.controller.state.tooling.tool == ""
+
+
+def test_merge_by_a_line(scene):
+    s = scene(**SCALED)
+    before = s.labels
+    s.hand.press("J")
+    s.hand.draw((30, 20), (30, 70))
+    assert np.array_equal(s.one_step(before), np.where(FLAT == 2, 1, FLAT))
+    assert s.said.startswith("Merged 2 objects into object 1")
+    s.hand.draw((5, 5), (5, 40))
+    assert "fewer than two objects" in s.said
+    assert s.controller.state.message.level == "error"
+
+
+def test_split_by_a_line(scene):
+    s = scene(**SCALED)
+    before = s.labels
+    s.hand.press("S")
+    s.hand.draw((10, 30), (50, 30))
+    after = s.one_step(before)
+    assert np.array_equal(after > 0, FLAT > 0)
+    assert np.array_equal(after[FLAT != 1], FLAT[FLAT != 1])
+    pieces = set(np.unique(after[FLAT == 1]))
+    assert 1 in pieces
+    assert min(pieces - {1}) > 5
+    assert after[30, 20] != after[30, 40]
+    s.hand.draw((75, 34), (75, 44))
+    assert "from one side" in s.said
+
+
+def test_one_line_splits_neighbours(scene):
+    s = scene(np.where(FLAT == 2, 0, FLAT) + np.roll(FLAT == 1, 29, axis=1) * np.uint32(2), **SCALED)
+    s.hand.press("S")
+    s.hand.draw((30, 5), (30, 85))
+    after = s.labels
+    assert len(np.unique(after[FLAT == 1])) == 2
+    assert len(np.unique(after[np.roll(FLAT == 1, 29, axis=1)])) == 2
+
+
+def test_split_by_seeds(scene):
+    labels = np.where((FLAT == 1) | (FLAT == 2) | np.roll(FLAT == 1, 15, axis=1), 9, 0).astype(np.uint32)
+    s = scene(labels, **SCALED)
+    before = s.labels
+    s.hand.press("S")
+    s.hand.press("Enter")
+    assert "Two parts are needed" in s.said
+    s.hand.click((30, 24))
+    assert "Click the next part" in s.said
+    assert s.controller.tools.bench().sketch.overlay.visible
+    s.hand.click((30, 66))
+    s.hand.press("Enter")
+    after = s.one_step(before)
+    assert not s.controller.tools.bench().sketch.overlay.visible
+    assert np.array_equal(after > 0, labels > 0)
+    assert after[30, 20] == 9
+    assert after[30, 70] > 9
+
+
+def test_delete_by_a_click_and_by_a_line(scene):
+    s = scene(**SCALED)
+    before = s.labels
+    s.hand.press("D")
+    s.hand.click((75, 100))
+    assert np.array_equal(s.one_step(before), np.where(FLAT == 5, 0, FLAT))
+    s.hand.draw((30, 20), (30, 120))
+    assert np.array_equal(s.labels, np.where(FLAT == 4, 4, 0))
+    assert s.said == "Deleted 3 objects."
+    s.hand.undo()
+    assert np.array_equal(s.layer.data, np.where(FLAT == 5, 0, FLAT))
+    s.hand.click((5, 5))
+    assert "no object here" in s.said
+
+
+def test_a_new_object_gets_a_free_id(scene):
+    s = scene(**SCALED)
+    s.hand.press("D")
+    s.hand.press("N")
+    s.finish()
+    assert s.controller.state.tooling.tool == ""
+    assert (s.layer.selected_label, s.layer.mode) == (6, "paint")
+    s.hand.press("S")
+    s.hand.draw((10, 30), (50, 30))
+    assert set(np.unique(s.labels)) == {0, 1, 2, 3, 4, 5, 7}  # 6 is chosen, and may be painted at any time
+    s.qtbot.wait(20)
+    s.settle()
+    s.hand.press("N")
+    s.finish()
+    assert s.layer.selected_label == 8
+
+
+def test_outlines_of_the_object_under_the_cursor(scene):
+    s = scene(**SCALED)
+    hole = (74, 100)
+    s.layer.data_setitem((np.arange(72, 77), np.full(5, 100)), 0)
+    before = s.labels
+    s.hand.move((75, 96))
+    s.hand.press("H")
+    filled = s.one_step(before)
+    assert filled[hole] == 5
+    s.hand.press("G")
+    grown = s.one_step(filled)
+    assert np.array_equal(grown[FLAT != 5], np.where(grown == 5, 5, FLAT)[FLAT != 5])
+    assert (grown == 5).sum() > (filled == 5).sum()
+    s.hand.press("G", SHIFT)
+    assert ((s.labels == 5) & (FLAT == 5)).sum() == (s.labels == 5).sum()
+    s.hand.move((30, 30))
+    s.hand.press("G")
+    assert (s.labels == 2).sum() == (FLAT == 2).sum()
+    s.hand.press("K")
+    assert s.said == "Object 1 is in one piece."
+
+
+def test_outlines_of_all_reviewed_objects(scene):
+    s = scene(**SCALED)
+    reviewed = s.controller._desk.correction()[1]
+    s.qtbot.wait(50)
+    reviewed.data[:] = 0
+    s.controller.tools.reshape_reviewed("shrink", 2)
+    assert "No object is in the reviewed region" in s.said
+    reviewed.data_setitem(np.nonzero(np.isin(FLAT, (1, 4))), 1)
+    before = s.labels
+    s.controller.tools.reshape_reviewed("shrink", 2)
+    after = s.one_step(before)
+    sizes, expected = np.bincount(after.ravel()), np.bincount(FLAT.ravel())
+    assert (sizes[1:] < expected[1:]).tolist() == [True, False, False, True, False]
+
+
+def test_a_tool_is_put_away_for_another_mode_or_layer(scene):
+    s = scene(**SCALED)
+    s.layer.mode = "paint"
+    for key, mode in (("1", "erase"), ("6", "pan_zoom"), ("5", "pick"), ("F", "fill")):
+        s.hand.press("M")
+        s.hand.press("J")
+        assert s.layer.mode == "pick"
+        s.hand.press(key)
+        assert (s.controller.state.tooling.tool, s.layer.mode) == ("", mode)
+    before = s.labels
+    s.hand.press("5")
+    s.hand.click((30, 60))
+    assert s.layer.selected_label == 2
+    assert np.array_equal(s.labels, before)
+    s.hand.press("J")
+    s.viewer.layers.selection.active = s.viewer.layers[0]
+    assert s.controller.state.tooling.tool == ""
+    s.viewer.layers.selection.active = s.layer
+    s.hand.press("2")
+    s.hand.press("J")
+    s.hand.press("J")
+    assert s.layer.mode == "paint"
+
+
+def test_space_moves_the_camera_and_keeps_the_tool(scene):
+    from qtpy.QtTest import QTest
+
+    s = scene(**SCALED)
+    before = s.labels
+    s.hand.press("D")
+    centre = s.viewer.scene.camera.center
+    QTest.keyPress(s.hand.native, Qt.Key.Key_Space)
+    s.hand.draw((30, 30), (60, 60))
+    QTest.keyRelease(s.hand.native, Qt.Key.Key_Space)
+    assert np.array_equal(s.labels, before)
+    assert s.viewer.scene.camera.center != centre
+    assert s.controller.state.tooling.tool == "delete"
+    s.hand.click((30, 30))
+    assert not (s.labels == 1).any()
+
+
+STACK = np.stack([FLAT] * 6)
+
+
+def test_a_plane_of_a_stack_or_all_of_it(scene):
+    s = scene(STACK, scale=(2, 0.5, 0.25), translate=(7, 100, -20))
+    s.viewer.dims.set_current_step(0, 2)
+    before = s.labels
+    s.hand.press("D")
+    s.hand.click((30, 60))
+    after = s.one_step(before)
+    assert not (after[2] == 2).any()
+    assert np.array_equal(np.delete(after, 2, 0), np.delete(STACK, 2, 0))
+    s.hand.undo()
+    s.layer.n_edit_dimensions = 3
+    s.hand.click((30, 60))
+    assert np.array_equal(s.one_step(before), np.where(STACK == 2, 0, STACK))
+
+
+def test_another_pair_of_axes(scene):
+    s = scene(STACK, scale=(2, 0.5, 0.25), translate=(7, 100, -20))
+    s.viewer.dims.order = (1, 2, 0)
+    s.viewer.dims.set_current_step(1, 30)
+    s.viewer.dims.set_current_step(0, 30)
+    s.viewer.reset_view()
+    s.qtbot.wait(50)
+    s.viewer.dims.set_point(1, s.layer.data_to_world((0, 30, 0))[1])
+    before = s.labels
+    s.hand.press("J")
+    s.hand.draw((25, 3), (60, 3))  # along x and z
+    after = s.one_step(before)
+    assert np.array_equal(after[:, 30], np.where(STACK == 2, 1, STACK)[:, 30])
+    assert np.array_equal(np.delete(after, 30, 1), np.delete(STACK, 30, 1))
+
+
+def test_a_volume_seen_in_3d(scene):
+    s = scene(STACK, scale=(2, 0.5, 0.5))
+    s.viewer.dims.ndisplay = 3
+    s.viewer.reset_view()
+    s.qtbot.wait(100)
+    before = s.labels
+    s.hand.press("D")
+    s.hand.click((0, 30, 60))
+    assert np.array_equal(s.one_step(before), np.where(STACK == 2, 0, STACK))

@@ -23,6 +23,7 @@ from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.state import ViewerState
 from napari_unet.gui.tasks import Client
 from napari_unet.gui.tools.toolbox import Toolbox
+from napari_unet.gui.vouching import Vouching
 from napari_unet.gui.warming import warm_up
 from napari_unet.jobs.client import JobClient
 from napari_unet.jobs.scratch import Scratch
@@ -51,6 +52,7 @@ class Controller:
         self.correcting = Correcting(desk, self.keeper)
         self.tools = Toolbox(desk)
         self.objects = ObjectTable(desk)
+        self.vouching = Vouching(desk)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting)
         self.exporting = Exporting(desk)
         self.costing = Costing(desk)
@@ -68,6 +70,7 @@ class Controller:
         self.objects.close()
         self.tools.close()
         self.correcting.close()
+        self.vouching.close()
         self.keeper.close()
         self._desk.close()
 

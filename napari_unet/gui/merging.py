@@ -12,6 +12,7 @@ from napari.layers import Labels
 from napari_unet.errors import LabelsError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.margins import unseen
 from napari_unet.gui.tasks import Aside, Remote
 from napari_unet.jobs.requests import ArrayRef, MergeRequest, MergeResult
 from napari_unet.jobs.scratch import open_array
@@ -47,7 +48,8 @@ class Merging:
                 correction, _ = self._desk.correction(image_id)
                 frame = layers.frame_of_labels(correction)
                 unused = meaning == "instances" and correction.selected_label > before[0].max(initial=0)
-                replace_undoably(correction, frame.from_tzyx(merged))
+                with unseen(correction):
+                    replace_undoably(correction, frame.from_tzyx(merged))
                 if unused:  # the brush was about to paint a new object, and still is
                     correction.selected_label = int(merged.max(initial=0)) + 1
                 return f" {result.kept:,} reviewed kept, {result.new:,} new in the correction layer."

@@ -32,9 +32,11 @@ class Recorder:
     layer : Labels
         The layer itself, no proxy of it.
     on_edit : callable
+    sweep : bool
+        Whether to look for writes that napari tells nobody of.
     """
 
-    def __init__(self, layer: Labels, on_edit: OnEdit) -> None:
+    def __init__(self, layer: Labels, on_edit: OnEdit, *, sweep: bool = True) -> None:
         self._layer, self._on_edit = layer, on_edit
         self._array = layer.data
         self._sums: dict[tuple[int, ...], int] = {}
@@ -48,7 +50,8 @@ class Recorder:
         self._timer = QTimer()
         self._timer.setInterval(SWEEP_MS)
         self._timer.timeout.connect(self._sweep)
-        self._timer.start()
+        if sweep:
+            self._timer.start()
 
     def close(self) -> None:
         """Listen no more."""

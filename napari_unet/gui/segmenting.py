@@ -65,6 +65,11 @@ class Segmenting:
         """What keeps the fast mode from being used here; empty if nothing does."""
         return "" if all(find_spec(name) for name in ("openvino", "nncf")) else MISSING
 
+    @property
+    def kept(self) -> Kept | None:
+        """The probabilities of the last segmentation."""
+        return self._kept
+
     def segment(self) -> None:
         """Segment the chosen image, or go on with it where the same was interrupted."""
         self._desk.attempt(self._segment)

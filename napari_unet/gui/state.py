@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_unet.gui.review_state import Review
 from napari_unet.gui.tools.showing import Tooling
 from napari_unet.inference.config import Cost, Turns
 from napari_unet.jobs.requests import Answers, Asked, Device, FinetuneResult, ModelRef
@@ -316,6 +317,8 @@ class ViewerState(BaseModel):
         How the corrections of the chosen image are kept.
     tooling : Tooling
         How the correction tools stand.
+    review : Review
+        How reviewing stands.
     counts : tuple of ReviewedCount
         One for each correction layer.
     skipped : frozenset of str
@@ -359,6 +362,7 @@ class ViewerState(BaseModel):
     interrupted: Interrupted | None = None
     keeping: Keeping = Keeping()
     tooling: Tooling = Tooling()
+    review: Review = Review()
     counts: tuple[ReviewedCount, ...] = ()
     skipped: frozenset[str] = frozenset()
     minutes: float = Field(default=2.0, gt=0)

@@ -28,6 +28,7 @@ from napari_unet.gui.widgets.curve_plot import CurvePlot
 from napari_unet.gui.widgets.export_step import ExportStep
 from napari_unet.gui.widgets.finetune_step import FineTuneStep
 from napari_unet.gui.widgets.model_step import ModelStep
+from napari_unet.gui.widgets.object_table import ObjectTableView
 from napari_unet.gui.widgets.segment_step import SegmentStep
 from napari_unet.gui.widgets.status_strip import StatusStrip
 from napari_unet.gui.widgets.style import sheet
@@ -39,7 +40,9 @@ STEPS: dict[str, type[Step]] = {
     "Fine-tune": FineTuneStep,
     "Export": ExportStep,
 }
-MIN_WIDTH_PX = 340
+# What there is beside the steps.
+PAGES: dict[str, type[Step]] = {**STEPS, "Objects": ObjectTableView}
+MIN_WIDTH_PX, MIN_TABLE_WIDTH_PX = 340, 240
 
 
 class Panel(QWidget):  # type: ignore[misc]
@@ -60,7 +63,7 @@ class Panel(QWidget):  # type: ignore[misc]
         self.setMinimumWidth(MIN_WIDTH_PX)
         # Else napari puts an empty space below it, which is larger for each dock widget that is opened.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.steps = {title: STEPS[title](self.controller) for title in self.titles}
+        self.steps = {title: PAGES[title](self.controller) for title in self.titles}
         self.pages = QStackedWidget()
         for step in self.steps.values():
             self.pages.addWidget(_scrolling(step))
@@ -159,3 +162,13 @@ class ExportPanel(Panel):
     """Step 5 alone."""
 
     titles = ("Export",)
+
+
+class ObjectsPanel(Panel):
+    """The table of objects."""
+
+    titles = ("Objects",)
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.setMinimumWidth(MIN_TABLE_WIDTH_PX)

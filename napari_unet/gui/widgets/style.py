@@ -23,6 +23,13 @@ QPushButton#tab:checked {{ color: {text}; border-bottom: 2px solid {tab}; }}
 QTreeWidget#models {{ background: {foreground}; border: none; border-radius: 4px; padding: 4px; }}
 QTreeWidget#models::item {{ padding: 2px 0; }}
 QTreeWidget#models::item:selected {{ background: {current}; color: {on_current}; }}
+QTableView#objects {{ background: {foreground}; alternate-background-color: {background}; border: none;
+  border-radius: 4px; selection-background-color: {current}; selection-color: {on_current}; }}
+QTableView#objects::item {{ padding: 0 4px; border: none; }}
+QTableView#objects::item:selected {{ background: {current}; color: {on_current}; }}
+QTableView#objects QHeaderView {{ background: {foreground}; border: none; }}
+QTableView#objects QHeaderView::section {{ background: {foreground}; color: {dim}; border: none;
+  border-bottom: 1px solid {primary}; padding: 3px 2px; font-size: {small}pt; }}
 QToolButton#fold {{ background: transparent; border: none; padding: 2px 0; color: {dim}; }}
 QToolButton#fold:hover {{ color: {text}; }}
 QPushButton#answer {{ background: {background}; border: 1px solid {primary}; border-radius: 4px; padding: 0;

@@ -161,6 +161,10 @@ class Journal:
             self._end_segment()
             self._tell(0, error.strerror or str(error))
             return self._problem
+        except Exception as error:  # whatever it is: it must be seen, and tried again
+            self._end_segment()
+            self._tell(0, f"an edit could not be written ({error!r})")
+            return self._problem
         self._tell(len(batch), "")
         return ""
 

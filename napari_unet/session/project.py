@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -127,6 +129,7 @@ class Project:
     obstacle: str = ""
     remark: str = ""
     unclean: bool = field(default=False)
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def writable(self) -> bool:
@@ -137,6 +140,12 @@ class Project:
     def journal(self) -> Path:
         """Folder of the journal."""
         return self.folder / JOURNAL
+
+    @property
+    def elsewhere(self) -> Path | None:
+        """Folder to which the journal moves when its own cannot be written; None if there is no other."""
+        other = state_folder(self.file.image) / JOURNAL
+        return None if other == self.journal else other
 
     @property
     def snapshots(self) -> Path:
@@ -160,9 +169,10 @@ class Project:
         """
         if not self.writable:
             raise SessionError(f'The project "{self.folder.name}" can only be read: {self.obstacle}')
-        changed = self.file.model_copy(update=changes)
-        write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
-        self.file = changed
+        with self._guard:
+            changed = self.file.model_copy(update=changes)
+            write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
+            self.file = changed
 
     def set_aside(self) -> Path | None:
         """Put what has been corrected so far into a folder of its own, and begin anew; return that folder.
@@ -173,13 +183,17 @@ class Project:
             If it cannot be done.
         """
         there = [folder for folder in (self.journal, self.snapshots) if folder.is_dir() and any(folder.iterdir())]
-        if not there:
+        moved = sorted(self.elsewhere.iterdir()) if self.elsewhere is not None and self.elsewhere.is_dir() else []
+        if not there and not moved:
             return None
         aside = self.folder / EARLIER / time.strftime("%Y-%m-%d %H.%M.%S")
         aside.mkdir(parents=True, exist_ok=True)
         write_bytes(aside / FILE, self.file.model_dump_json(indent=1).encode())
         for folder in there:
             folder.rename(aside / folder.name)
+        for path in moved:
+            (aside / JOURNAL).mkdir(exist_ok=True)
+            shutil.move(path, aside / JOURNAL / path.name)
         self.update(layers={})
         return aside
 

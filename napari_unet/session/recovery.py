@@ -58,7 +58,7 @@ def restore(project: Project, folders: Sequence[Path] = (), *, journal: bool = T
     ----------
     project : Project
     folders : sequence of Path
-        Other folders to which the journal may have moved.
+        More folders that may hold some of its journal.
     journal : bool
         Whether to apply the edits that were made after the snapshot.
 
@@ -75,7 +75,8 @@ def restore(project: Project, folders: Sequence[Path] = (), *, journal: bool = T
             if number or not journal:
                 continue
             remarks.append(f'Of the layer "{key}" only edits are there, and not what it was like before.')
-    records = _records([project.journal, *folders], remarks) if journal else []
+    there = [project.journal, *([project.elsewhere] if project.elsewhere is not None else []), *folders]
+    records = _records(there, remarks) if journal else []
     last = 0.0
     applied = [record for record in records if record.number > number and record.layer in layers]
     for record in applied:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_unet.errors import ExportError
+from napari_unet.errors import ExportError, NapariUnetError
 from napari_unet.session.journal import Journal, Saved, retire
-from napari_unet.session.project import FILE, LayerEntry, Project, state_folder
+from napari_unet.session.project import FILE, LayerEntry, Project
 from napari_unet.session.records import Box, Patch
 from napari_unet.session.snapshots import prune, write_snapshot
 
@@ -26,6 +26,8 @@ RECORD_BYTES = 2**24
 # A snapshot is made after so many edits, or so many seconds without one.
 MOST_EDITS = 2000
 IDLE_S = 60.0
+# After a snapshot that failed, another one is tried.
+RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,12 @@ class Session:
         self._layers: dict[str, _Living] = {}
         self._lock = threading.Condition()
         self._wanted = self._closing = False
-        self._covered, self._since = number, 0
+        self._since = 0
         self._unsafe: set[str] = set()  # layers of which no snapshot has been made
         self._problem = ""
         self._last = time.time()
         self._touched = time.monotonic()
-        other = state_folder(project.file.image) / "journal"
-        self.journal = Journal(project.journal, other, number, self._on_journal)
+        self.journal = Journal(project.journal, project.elsewhere, number, self._on_journal)
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
@@ -98,20 +99,13 @@ class Session:
             The living one; its edits are told with `record`.
         about : dict
             What JSON can hold.
-
-        Raises
-        ------
-        ExportError
-            If `project.json` cannot be written.
         """
-        entry = LayerEntry(shape=tuple(array.shape), dtype=np.dtype(array.dtype).str, about=dict(about))
         with self._lock:
             self._layers[key] = _Living(array, dict(about))
             self._unsafe.add(key)
             self._wanted = True
             self._lock.notify_all()
         self._announce()
-        self.project.update(layers={**self.project.file.layers, key: entry})
 
     def remove_layer(self, key: str) -> None:
         """Forget a layer that the user has removed; what was saved of it stays in the snapshots that are kept."""
@@ -120,9 +114,6 @@ class Session:
             self._unsafe.discard(key)
             self._wanted = True
             self._lock.notify_all()
-        remaining = {name: entry for name, entry in self.project.file.layers.items() if name != key}
-        with contextlib.suppress(ExportError):
-            self.project.update(layers=remaining)
 
     def record(self, key: str, kind: str, boxes: Sequence[Box]) -> int:
         """Tell that boxes of a layer have just been changed; return the number of the edit.
@@ -152,8 +143,14 @@ class Session:
     def replace_array(self, key: str, array: Any) -> None:  # noqa: ANN401
         """Tell that a layer has another array now."""
         with self._lock:
-            about = self._layers[key].about
-        self.add_layer(key, array, about)
+            known = self._layers[key]
+        if (known.array.shape, known.array.dtype) != (array.shape, array.dtype):
+            self.add_layer(key, array, known.about)
+            return
+        with self._lock:
+            self._layers[key] = _Living(array, known.about)
+        # An edit like any other: strokes that follow are on top of it, also if no snapshot is made in between.
+        self.record(key, "data", [tuple((0, int(n)) for n in array.shape)])
 
     @property
     def status(self) -> Status:
@@ -196,38 +193,50 @@ class Session:
         """Make snapshots when they are wanted, and a last one at the end."""
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._wanted or self._closing, IDLE_S)
+                self._lock.wait_for(lambda: self._wanted or self._closing, RETRY_S if self._problem else IDLE_S)
                 closing = self._closing
                 idle = self._since > 0 and time.monotonic() - self._touched >= IDLE_S
-                if not (self._wanted or idle or (closing and self._unsafe)):
+                if not (self._wanted or idle or self._problem or (closing and self._unsafe)):
                     if closing:
                         return
                     continue
-                layers = {key: (living.array, living.about) for key, living in self._layers.items()}
+                # Both at once: a new array must not be taken for one that holds the edits of the old one.
+                layers, number = dict(self._layers), self.journal.rotate()
                 self._wanted, self._since = False, 0
-            self._save(layers)
+            self._save(layers, number)
             if closing:
                 return
 
-    def _save(self, layers: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
+    def _save(self, layers: Mapping[str, _Living], number: int) -> None:
         """Make a snapshot and drop what it makes needless."""
-        number = self.journal.rotate()
         try:
-            write_snapshot(self.project.snapshots, number, time.time(), layers)
-            oldest = prune(self.project.snapshots)
-            retire(self.project.journal, oldest)
+            self._enter(layers)
+            contents = {key: (living.array, living.about) for key, living in layers.items()}
+            write_snapshot(self.project.snapshots, number, time.time(), contents)
+            retire(self.project.journal, prune(self.project.snapshots))
             problem = ""
-        except (ExportError, OSError) as error:
+        except (NapariUnetError, OSError) as error:
             problem = str(error)
+        except Exception as error:  # whatever it is: it must be seen, and tried again
+            problem = f"A snapshot could not be made ({error!r})."
         with self._lock:
             self._problem = problem
-            if problem:
-                self._since += 1  # it is tried again when the user pauses
-            else:
-                self._unsafe -= set(layers)
+            if not problem:
+                self._unsafe -= {key for key, living in layers.items() if self._layers.get(key) is living}
                 self._last = time.time()
             self._lock.notify_all()
         self._announce()
+
+    def _enter(self, layers: Mapping[str, _Living]) -> None:
+        """Write into the project which layers there are."""
+        entries = {
+            key: LayerEntry(
+                shape=tuple(living.array.shape), dtype=np.dtype(living.array.dtype).str, about=dict(living.about)
+            )
+            for key, living in layers.items()
+        }
+        if entries != self.project.file.layers:
+            self.project.update(layers=entries)
 
     def _on_journal(self, state: Saved) -> None:
         if not state.problem:

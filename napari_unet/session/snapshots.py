@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,8 @@ def write_snapshot(
     folder.mkdir(parents=True, exist_ok=True)
     stored = {}
     for key, (array, about) in layers.items():
-        name = f"{number:012d}-{key}.zarr.zip"
+        # No other snapshot has a file of this name, also if it has the same number.
+        name = f"{number:012d}-{key}-{time_ns():020d}.zarr.zip"
         with replacing(folder / name) as temporary:
             crc = _write(temporary, array)
             if _read(temporary, tuple(array.shape), np.dtype(array.dtype)) != crc:
@@ -145,6 +147,8 @@ def read_snapshots(folder: Path) -> list[Snapshot]:
 def prune(folder: Path, keep: int = KEPT) -> int:
     """Remove all but the newest snapshots, and what killed writers left; return the oldest number that is kept."""
     snapshots = read_snapshots(folder)
+    if len(snapshots) < len(list(folder.glob("*.json"))):  # what belongs to those that cannot be read is not known
+        return min((snapshot.number for snapshot in snapshots), default=0)
     for snapshot in snapshots[keep:]:
         files.remove(snapshot.path)
     kept = snapshots[:keep]

@@ -19,6 +19,7 @@ from napari_unet.gui.merging import Merging
 from napari_unet.gui.modelling import Modelling
 from napari_unet.gui.object_table import ObjectTable
 from napari_unet.gui.opening import Opener
+from napari_unet.gui.reviewing import Reviewing
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.state import ViewerState
 from napari_unet.gui.tasks import Client
@@ -53,6 +54,7 @@ class Controller:
         self.tools = Toolbox(desk)
         self.objects = ObjectTable(desk)
         self.vouching = Vouching(desk)
+        self.reviewing = Reviewing(desk, self.segmenting, self.vouching)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting)
         self.exporting = Exporting(desk)
         self.costing = Costing(desk)
@@ -70,6 +72,7 @@ class Controller:
         self.objects.close()
         self.tools.close()
         self.correcting.close()
+        self.reviewing.close()
         self.vouching.close()
         self.keeper.close()
         self._desk.close()

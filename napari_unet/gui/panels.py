@@ -25,6 +25,7 @@ from napari_unet.gui.controller import close_with_window, controller_of
 from napari_unet.gui.widgets.base import Step
 from napari_unet.gui.widgets.correct_step import CorrectStep
 from napari_unet.gui.widgets.curve_plot import CurvePlot
+from napari_unet.gui.widgets.effort_plot import EffortPlot
 from napari_unet.gui.widgets.export_step import ExportStep
 from napari_unet.gui.widgets.finetune_step import FineTuneStep
 from napari_unet.gui.widgets.model_step import ModelStep
@@ -117,7 +118,7 @@ class Panel(QWidget):  # type: ignore[misc]
 
     def _paint(self, theme: str) -> None:
         self.setStyleSheet(sheet(theme))
-        for plot in self.findChildren(CurvePlot):
+        for plot in (*self.findChildren(CurvePlot), *self.findChildren(EffortPlot)):
             plot.set_theme(theme)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.state import ReviewedCount
 from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence
+from napari_unet.gui.widgets.review_queue import ReviewMarks, ReviewQueue
 from napari_unet.gui.widgets.saving_line import SavingLine
 from napari_unet.gui.widgets.tool_bar import ToolBar
 
@@ -53,7 +54,8 @@ class CorrectStep(Step):
         self.add(heading("Correct"), self.saving, self.start, self.how, self.tools, heading("Mark as reviewed"))
         self.add_row(self.visible, self.plane)
         self.add_row(self.everything, self.clear)
-        self.add(self.card, self.undo)
+        self.marks, self.queue = ReviewMarks(controller), ReviewQueue(controller)
+        self.add(self.marks, self.card, self.undo, self.queue)
         self.column.addStretch(1)
         self.bind(self._show_count, "counts", "image")
         self.bind(self._enable, "activity", "image", "counts", "axes")

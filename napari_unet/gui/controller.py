@@ -51,7 +51,7 @@ class Controller:
         self.segmenting = Segmenting(desk, Merging(desk))
         self.keeper = Keeper(desk)
         self.correcting = Correcting(desk, self.keeper)
-        self.tools = Toolbox(desk)
+        self.tools = Toolbox(desk, lambda: self.segmenting.kept)
         self.objects = ObjectTable(desk)
         self.vouching = Vouching(desk)
         self.reviewing = Reviewing(desk, self.segmenting, self.vouching)

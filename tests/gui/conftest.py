@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_client import FakeClient
 from qtpy.QtCore import Qt
+from scenes import FLAT, Scene
 
 from napari_unet.gui import controller as controller_module
 from napari_unet.gui.controller import Controller
@@ -88,3 +89,22 @@ def blobs():
         image[y : y + 20, x : x + 20] = 200
     image[40:45, 100:105] = 200
     return image
+
+
+@pytest.fixture
+def scene(make_napari_viewer_proxy, qtbot, client):
+    """Make a shown viewer with a correction layer of given labels."""
+    made = []
+
+    def make(labels=None, image=None, **placement):
+        viewer = make_napari_viewer_proxy(show=True).__wrapped__
+        controller = Controller(viewer, client)
+        made.append(controller)
+        labels = FLAT if labels is None else labels
+        pixels = image if image is not None else (labels > 0).astype(np.uint8) * 200
+        viewer.add_image(pixels, **placement)
+        return Scene(viewer, controller, qtbot, labels)
+
+    yield make
+    for controller in made:
+        controller.close()

@@ -34,8 +34,17 @@ class Pointer:
         return QPoint(round(float(x)), round(float(y)))
 
     def move(self, index):
-        QTest.mouseMove(self.native, self.at(index))
-        QTest.qWait(20)
+        """Move there, until napari has noticed."""
+        where = self.at(index)
+        for _ in range(100):
+            QTest.mouseMove(self.native, where)
+            QTest.qWait(10)
+            seen = self.layer.world_to_data(self.viewer.cursor.position)
+            shown = [dim - self.viewer.dims.ndim + self.layer.ndim for dim in self.viewer.dims.displayed]
+            if np.allclose([seen[dim] for dim in shown], index, atol=1):
+                return
+            QTest.mouseMove(self.native, where + QPoint(1, 0))
+        raise AssertionError
 
     def click(self, index):
         where = self.at(index)

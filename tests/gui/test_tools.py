@@ -1,87 +1,10 @@
 """Tools on the correction layer, by the mouse and the keyboard of a viewer that is shown."""
 
 import numpy as np
-import pytest
-from pointer import Pointer
 from qtpy.QtCore import Qt
-
-from napari_unet.gui.controller import Controller
+from scenes import FLAT, SCALED, STACK
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
-
-
-def disks(shape, *found):
-    """Labels 1, 2, ... at (y, x, radius)."""
-    labels = np.zeros(shape, np.uint32)
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    for number, (cy, cx, radius) in enumerate(found, start=1):
-        labels[(y - cy) ** 2 + (x - cx) ** 2 <= radius**2] = number
-    return labels
-
-
-FLAT = disks((100, 140), (30, 30, 14), (30, 60, 14), (30, 105, 14), (75, 40, 14), (75, 100, 10))
-
-
-class Scene:
-    """A viewer with a correction layer, and a hand on it."""
-
-    def __init__(self, viewer, controller, qtbot, labels):
-        self.viewer, self.controller, self.qtbot = viewer, controller, qtbot
-        controller.correcting.start()
-        self.layer = controller._desk.correction()[0]
-        self.layer.data_setitem(np.nonzero(labels), labels[labels > 0])
-        self.layer._undo_history.clear()
-        self.settle()
-        viewer.reset_view()
-        qtbot.wait(30)
-        self.hand = Pointer(viewer, self.layer)
-
-    def settle(self):
-        bench = self.controller.tools.bench()
-        self.qtbot.waitUntil(lambda: bench.known.index.complete and bench.known.settled)
-
-    def finish(self):
-        self.qtbot.waitUntil(lambda: not self.controller.tools.busy)
-
-    @property
-    def labels(self):
-        self.finish()
-        return self.layer.data.copy()
-
-    @property
-    def said(self):
-        self.finish()
-        return self.controller.state.message.text
-
-    def one_step(self, before):
-        """Whether Ctrl+Z and Ctrl+Shift+Z go one step back and forth."""
-        after = self.labels
-        assert not np.array_equal(after, before)
-        self.hand.undo()
-        assert np.array_equal(self.layer.data, before)
-        self.hand.redo()
-        assert np.array_equal(self.layer.data, after)
-        return after
-
-
-@pytest.fixture
-def scene(make_napari_viewer_proxy, qtbot, client):
-    made = []
-
-    def make(labels=FLAT, image=None, **placement):
-        viewer = make_napari_viewer_proxy(show=True).__wrapped__
-        controller = Controller(viewer, client)
-        made.append(controller)
-        pixels = image if image is not None else (labels > 0).astype(np.uint8) * 200
-        viewer.add_image(pixels, **placement)
-        return Scene(viewer, controller, qtbot, labels)
-
-    yield make
-    for controller in made:
-        controller.close()
-
-
-SCALED = {"scale": (0.5, 0.25), "translate": (100, -20)}
 
 
 def test_merge_by_clicks(scene):
@@ -266,9 +189,6 @@ def test_space_moves_the_camera_and_keeps_the_tool(scene):
     assert s.controller.state.tooling.tool == "delete"
     s.hand.click((30, 30))
     assert not (s.labels == 1).any()
-
-
-STACK = np.stack([FLAT] * 6)
 
 
 def test_a_plane_of_a_stack_or_all_of_it(scene):

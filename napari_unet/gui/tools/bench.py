@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from napari.components import ViewerModel
 from napari.layers import Labels
+from qtpy.QtCore import QTimer
 
 from napari_unet.errors import LabelsError
 from napari_unet.gui.desk import Desk
@@ -44,6 +45,12 @@ class Tool(Protocol):
     def turn(self, steps: float) -> None:
         """Take Shift and the wheel."""
 
+    def extent_changed(self) -> None:
+        """Take another extent of the proposal."""
+
+    def moved(self) -> None:
+        """Take another slice."""
+
 
 class Bench:
     """One per correction layer.
@@ -79,6 +86,15 @@ class Bench:
         """Say what happened, or what to do next."""
         self.desk.state.tell(text)
         self.layer.help = text
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being worked out."""
+        return self._work.busy
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call something when the main thread has nothing else to do."""
+        QTimer.singleShot(0, lambda: self.desk.attempt(call))
 
     def object_at(self, pane: Pane, at: Place) -> tuple[int, Point]:
         """Return the id of the object at a place, and the place in the pane.

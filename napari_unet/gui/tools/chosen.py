@@ -44,6 +44,7 @@ class Chosen:
         layer.mouse_drag_callbacks.append(self._on_drag)
         layer.mouse_wheel_callbacks.append(self._on_wheel)
         layer.events.mode.connect(self._on_mode)
+        bench.viewer.dims.events.current_step.connect(self._on_slice)
         for key, call in zip(_KEYS, (self._enter, self._escape, self._pan, self._to_pick, self._to_pick), strict=True):
             layer.bind_key(key, call, overwrite=True)
         bench.tell(tool.hint)
@@ -54,6 +55,7 @@ class Chosen:
         layer.mouse_drag_callbacks.remove(self._on_drag)
         layer.mouse_wheel_callbacks.remove(self._on_wheel)
         layer.events.mode.disconnect(self._on_mode)
+        self.bench.viewer.dims.events.current_step.disconnect(self._on_slice)
         for key in _KEYS:
             layer.bind_key(key, None)
         self.tool.drop()
@@ -74,6 +76,9 @@ class Chosen:
     def _on_mode(self, _event: object = None) -> None:
         if not self._switching:
             self._stop()
+
+    def _on_slice(self, _event: object = None) -> None:
+        self.bench.desk.attempt(self.tool.moved)
 
     # -- keys ----------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ class Clicked:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.places: list[Place] = []
+        self._place = bench.pane().place
 
     def click(self, at: Place) -> None:
         """Take a click."""
@@ -55,8 +56,17 @@ class Clicked:
     def turn(self, steps: float) -> None:
         """Take Shift and the wheel."""
 
+    def extent_changed(self) -> None:
+        """Take another extent of the proposal."""
+
+    def moved(self) -> None:
+        """Take another slice: the clicks belong to the one before."""
+        if self.bench.pane().place != self._place and len(self.bench.pane().dims) == 2:
+            self.drop()
+
     def _mark(self, at: Place) -> None:
         self.places.append(at)
+        self._place = self.bench.pane().place
         self.bench.sketch.spots(self.places)
 
 

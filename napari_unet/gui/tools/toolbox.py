@@ -11,15 +11,18 @@ from napari.layers import Labels
 from napari_unet.errors import LabelsError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.segmenting import Kept
 from napari_unet.gui.tools import shaped
 from napari_unet.gui.tools.bench import Bench, Tool
 from napari_unet.gui.tools.chosen import Chosen
 from napari_unet.gui.tools.clicked import Delete, Merge, Split
+from napari_unet.gui.tools.evidence import Evidence
+from napari_unet.gui.tools.filling import SmartFill
 from napari_unet.gui.tools.showing import ToolName
 from napari_unet.gui.tools.work import Work
 from napari_unet.objects.editing.shaping import Shape
 
-TOOL_KEYS: dict[str, ToolName] = {"J": "merge", "S": "split", "D": "delete"}
+TOOL_KEYS: dict[str, ToolName] = {"J": "merge", "S": "split", "D": "delete", "A": "smart fill"}
 SHAPE_KEYS: dict[str, tuple[Shape, int]] = {
     "G": ("grow", 1),
     "Shift-G": ("shrink", 1),
@@ -35,10 +38,12 @@ class Toolbox:
     Parameters
     ----------
     desk : Desk
+    kept : callable
+        Returns the probabilities that are kept.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, kept: Callable[[], Kept | None]) -> None:
+        self._desk, self._kept = desk, kept
         self._work = Work(desk)
         self._benches: dict[str, Bench] = {}
         self._chosen: Chosen | None = None
@@ -84,6 +89,14 @@ class Toolbox:
         for bench in self._benches.values():
             bench.close()
         self._benches.clear()
+
+    def set_extent(self, extent: float) -> None:
+        """Change how much proposals take in, from 0 to 1."""
+        state = self._desk.state
+        state.tooling = state.tooling.model_copy(update={"extent": min(max(extent, 0.03), 0.97)})
+        chosen = self._chosen
+        if chosen is not None:
+            self._desk.attempt(chosen.tool.extent_changed)
 
     # -- operations of buttons and keys -----------------------------------------
 
@@ -193,7 +206,18 @@ class Toolbox:
             return Merge(bench)
         if name == "delete":
             return Delete(bench)
-        return Split(bench, lambda _pane, _box: None)
+        evidence = partial(self._evidence, bench)
+        if name == "smart fill":
+            return SmartFill(bench, evidence, lambda: self._desk.state.tooling.extent, self.set_extent)
+        return Split(bench, lambda pane, box: evidence().border(pane, box))
+
+    def _evidence(self, bench: Bench) -> Evidence:
+        """Return what is known of the image of a correction layer."""
+        image, kept = layers.image_id_of(bench.layer), self._kept()
+        if kept is not None and kept.image == image:
+            return Evidence(kept, None)
+        state = self._desk.state
+        return Evidence(None, self._desk.chosen_image() if state.image == image else None, state.channels)
 
     def _show(self, name: ToolName) -> None:
         state = self._desk.state

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QSlider
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.tools.showing import ToolName
-from napari_unet.gui.widgets.base import SPACING, Step, button
+from napari_unet.gui.widgets.base import SPACING, Step, button, silent
 
 _COLUMNS = 3
 _TOOLS: tuple[tuple[ToolName, str, str, str], ...] = (
     ("merge", "Merge", "J", "Click one object after the other, or draw a line across them: they become one"),
     ("split", "Split", "S", "Draw a line across an object, or click each of its parts and press Enter"),
+    ("smart fill", "Smart fill", "A", "Click what is missing: the object that the network sees there is proposed"),
     ("delete", "Delete", "D", "Click an object, or draw a line across several"),
 )
 
@@ -46,8 +47,12 @@ class ToolBar(Step):
             "Tools, brush and fill change the object in all slices or time points, not this one only"
         )
         self.volume.toggled.connect(tools.edit_volume)
+        self.extent = QSlider(Qt.Orientation.Horizontal)
+        self.extent.setRange(3, 97)
+        self.extent.setToolTip("How much the proposal takes in (Shift and the wheel)")
+        self.extent.valueChanged.connect(lambda value: tools.set_extent(value / 100))
         self._grid([*self.tools.values(), self.new, *self.shapes, *self.slices])
-        self.add(self.volume)
+        self.add(self.extent, self.volume)
         self.bind(self._show, "tooling")
         self.bind(self._enable, "axes", "counts", "image")
 
@@ -61,6 +66,9 @@ class ToolBar(Step):
     def _show(self) -> None:
         for name, one in self.tools.items():
             one.setChecked(self.state.tooling.tool == name)
+        self.extent.setVisible(self.state.tooling.tool == "smart fill")
+        with silent(self.extent):
+            self.extent.setValue(round(100 * self.state.tooling.extent))
 
     def _enable(self) -> None:
         self.setVisible(any(count.image == self.state.image for count in self.state.counts))

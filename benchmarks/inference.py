@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--keep-memory", action="store_true")
-    parser.add_argument("--only", default="", help='part of the title of a case, or "pipeline"')
+    parser.add_argument("--only", default="", help='part of the title of a case, such as "large" or "pipeline"')
     parser.add_argument("--ways", default="", help="part of the names of ways, beside the whole image")
     parser.add_argument("--peers", metavar="DIR", help="where bioimageio.core lies, if it is not installed")
     args = parser.parse_args()
@@ -86,8 +86,7 @@ def main() -> None:
     for case in QUICK if args.quick else CASES:
         if args.only in case.title:
             measure(case, args.rounds, peak, ways_of(case, args.ways, with_bioimageio=version is not None))
-    if args.only in pipeline.TITLE:
-        pipeline.measure(args.rounds, peak, 512 if args.quick else 2048)
+    pipeline.measure(args.rounds, peak, 512 if args.quick else 2048, args.only)
 
 
 def keep_memory() -> None:

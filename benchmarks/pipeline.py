@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,26 @@ from napari_unet.events import TileDone
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.pipeline import predict_events
 
-TITLE = "pipeline"
 CHUNK = 512
 WHOLE = "network, whole image, folded"
 
 
-def measure(rounds: int, peak: Peak, side: int) -> None:
-    """Print a table for the bundled model, one for a network of 32 channels, and the time to the first piece."""
+def measure(rounds: int, peak: Peak, side: int, only: str) -> None:
+    """Print a table for the bundled model, one for a network of 32 channels, and the time to the first piece.
+
+    `only` is a part of the title.
+    """
     pixels = real_image((side, side))
     settled = nu.new_model("unet", classes=("background", "foreground"), width=32)
     settle(settled.network)
-    for title, model in (("nuclei, objects", nu.load_model("nuclei")), ("U-Net, 32 channels, classes", settled)):
-        compare(title, model, pixels, (rounds, peak))
-    first_piece(pixels, rounds)
+    for title, model in (
+        ("pipeline, nuclei, objects", nu.load_model("nuclei")),
+        ("pipeline, U-Net, 32 channels, classes", settled),
+    ):
+        if only in title:
+            compare(title, model, pixels, (rounds, peak))
+    if only in "pipeline, first piece":
+        first_piece(pixels, rounds)
 
 
 def compare(title: str, model: nu.Model, pixels: np.ndarray, how: tuple[int, Peak]) -> None:
@@ -50,7 +56,7 @@ def compare(title: str, model: nu.Model, pixels: np.ndarray, how: tuple[int, Pea
             peaks.append(np.mean(rates))
     least = operations(model.network, pixels.shape) / np.array(peaks)
     shape = " x ".join(map(str, pixels.shape))
-    print(f"\npipeline, {title}, {shape} pixels, {torch.get_num_threads()} thread(s)")
+    print(f"\n{title}, {shape} pixels, {torch.get_num_threads()} thread(s)")
     print(f"{'':38} {'time / whole':>12} {'range':>13} {'wall s':>7} {'wall / whole':>12} {'of peak':>8}")
     base, clock = (np.array([getattr(one, kind) for one in spent[WHOLE]]) for kind in ("cpu", "wall"))
     for name, found in spent.items():
@@ -100,22 +106,24 @@ def all_ways(model: nu.Model, pixels: np.ndarray, folder: Path) -> dict[str, Cal
 
 
 def first_piece(pixels: np.ndarray, rounds: int) -> None:
-    """Print how long it takes until the first piece of the result is there, in wall-clock milliseconds."""
+    """Print how long it takes until the first piece of the result is there, by the clock and in CPU time."""
     nu.predict(nu.load_model("nuclei"), pixels[:64, :64])
     cold, warm = [], []
     for _ in range(rounds):
         model = nu.load_model("nuclei")
-        cold.append(until_first_piece(model, pixels))
-        warm.append(until_first_piece(model, pixels))
+        cold.append(timed(lambda model=model: until_first_piece(model, pixels))[1])
+        warm.append(timed(lambda model=model: until_first_piece(model, pixels))[1])
     print(f"\nfirst piece, nuclei, {' x '.join(map(str, pixels.shape))} pixels, {torch.get_num_threads()} thread(s)")
     for name, found in (("first image of a size", cold), ("the next one", warm)):
-        print(f"{name:38} {1000 * np.median(found):6.0f} ms ({1000 * min(found):.0f} to {1000 * max(found):.0f})")
+        wall, cpu = (1000 * np.array([getattr(one, kind) for one in found]) for kind in ("wall", "cpu"))
+        print(
+            f"{name:38} {np.median(wall):6.0f} ms ({wall.min():.0f} to {wall.max():.0f}), CPU {np.median(cpu):.0f} ms"
+        )
 
 
-def until_first_piece(model: nu.Model, pixels: np.ndarray) -> float:
-    """Return the seconds until the first piece has been written."""
-    begun = time.perf_counter()
-    for event in predict_events(model, open_image(pixels)):
-        if isinstance(event, TileDone):
-            return time.perf_counter() - begun
-    raise AssertionError
+def until_first_piece(model: nu.Model, pixels: np.ndarray) -> None:
+    """Predict until the first piece has been written."""
+    work = predict_events(model, open_image(pixels))
+    while not isinstance(next(work), TileDone):
+        pass
+    work.close()

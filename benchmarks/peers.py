@@ -12,7 +12,7 @@ from torch import Tensor
 
 Run = Callable[[Tensor], Tensor]
 
-# What descriptions state: 32 is that of "UNet2DNucleiBroad", the example in the specification of the model zoo.
+# Each description of a model states its own; these are our choice, an eighth of the block.
 STATED_HALO = {2: 32, 3: 8}
 
 
@@ -100,8 +100,8 @@ def bioimageio(run: Run, image: Tensor, block: int) -> Tensor:
     """Tile as `predict_sample_with_fixed_blocking` does, with its own cutting, padding, cropping and putting together.
 
     What its `PredictionPipeline` does between cutting and putting together (a network behind an adapter that takes
-    and gives numpy arrays) is done here, so that no model has to be described. Blocks are read with the halo that the
-    description of a model states, reflected at the border, and cropped.
+    and gives numpy arrays) is done here, so that no model has to be described. Blocks are read with a halo, reflected at the
+    border, and cropped.
 
     Parameters
     ----------

@@ -175,7 +175,7 @@ def peers_ways(case: Case, network: Network, image: Tensor, *, with_bioimageio: 
         lambda x: forward(network, x), image, tile, 0.25, "constant"
     )
     if with_bioimageio:
-        halo = peers.STATED_HALO[network.dims]
+        halo = peers.HALO[network.dims]
         ways[f"bioimageio.core, halo {halo}, folded"] = lambda: peers.bioimageio(
             lambda x: forward(folded, x), image, tile
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 Run = Callable[[Tensor], Tensor]
 
 # Each description of a model states its own; these are our choice, an eighth of the block.
-STATED_HALO = {2: 32, 3: 8}
+HALO = {2: 32, 3: 8}
 
 
 @torch.inference_mode()
@@ -100,8 +100,8 @@ def bioimageio(run: Run, image: Tensor, block: int) -> Tensor:
     """Tile as `predict_sample_with_fixed_blocking` does, with its own cutting, padding, cropping and putting together.
 
     What its `PredictionPipeline` does between cutting and putting together (a network behind an adapter that takes
-    and gives numpy arrays) is done here, so that no model has to be described. Blocks are read with a halo, reflected at the
-    border, and cropped.
+    and gives numpy arrays) is done here, so that no model has to be described. Blocks are read with a
+    halo, reflected at the border, and cropped.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def bioimageio(run: Run, image: Tensor, block: int) -> Tensor:
 
     space = ["z", "y", "x"][-(image.ndim - 2) :]
     names = ("batch", "channel", *space)
-    halo = dict.fromkeys(space, STATED_HALO[len(space)])
+    halo = dict.fromkeys(space, HALO[len(space)])
     sample = Sample(members={"image": Named(image.numpy(), dims=names)}, stat={}, id=None)
     shape = {"batch": 1, "channel": 1, **{a: min(block, n) for a, n in zip(space, image.shape[2:], strict=True)}}
     _, blocks = sample.split_into_blocks({"image": shape}, halo={"image": halo}, pad_mode="symmetric")

@@ -20,6 +20,8 @@ OnEdit = Callable[[str, list[Box]], None]
 # Planes are looked over in blocks of this side, a few milliseconds at a time.
 BLOCK_PX = 512
 SWEEP_MS, SWEEP_S = 300, 0.003
+# After an edit of so few blocks, all of them are looked at again at once.
+MOST_BLOCKS = 4
 # More boxes than this in one edit are told as one that holds them all.
 MOST_BOXES = 64
 
@@ -112,7 +114,7 @@ class Recorder:
         self._on_edit(kind, boxes)
 
     def _forget(self, box: Box) -> None:
-        """Drop what is known of the blocks in a box."""
+        """Know anew, or no more, what is in the blocks of a box."""
         spans = [range(start, stop) for start, stop in box[:-2]]
         spans += [range(start // BLOCK_PX, -(-stop // BLOCK_PX)) for start, stop in box[-2:]]
         if np.prod([len(span) for span in spans]) > len(self._sums):
@@ -120,7 +122,10 @@ class Recorder:
         else:
             inside = [tuple(span[i] for span, i in zip(spans, at, strict=True)) for at in np.ndindex(*map(len, spans))]
         for key in inside:
-            self._sums.pop(key, None)
+            if len(inside) <= MOST_BLOCKS:  # so that a write by somebody else right afterwards is seen
+                self._sums[key] = self._sum(key)[1]
+            else:
+                self._sums.pop(key, None)
 
     def _sweep(self) -> None:
         """Look over some blocks of the plane on the screen."""
@@ -135,14 +140,19 @@ class Recorder:
 
     def _check(self, place: tuple[int, ...]) -> None:
         """Compare a block with what it was when it was looked at last."""
+        box, found = self._sum(place)
+        known = self._sums.get(place)
+        self._sums[place] = found
+        if known is not None and known != found:
+            self._on_edit("raw", [box])
+
+    def _sum(self, place: tuple[int, ...]) -> tuple[Box, int]:
+        """Return the box of a block and the checksum of what is in it."""
         shape = self._array.shape
         box = tuple((at, at + 1) for at in place[:-2])
         box += tuple((at * BLOCK_PX, min(n, (at + 1) * BLOCK_PX)) for at, n in zip(place[-2:], shape[-2:], strict=True))
         block = np.ascontiguousarray(self._array[tuple(slice(*part) for part in box)])
-        found, known = zlib.crc32(block.view(np.uint8).data), self._sums.get(place)
-        self._sums[place] = found
-        if known is not None and known != found:
-            self._on_edit("raw", [box])
+        return box, zlib.crc32(block.view(np.uint8).data)
 
     def _visible_blocks(self) -> Iterator[tuple[int, ...]]:
         """Blocks of the plane on the screen, and of no other."""

@@ -60,8 +60,12 @@ class ProjectLock:
             self._lock.acquire()
         except Timeout:
             return False
-        with contextlib.suppress(ExportError):  # who it is is a courtesy
-            write_bytes(self._folder / HOLDER, json.dumps(asdict(_ourselves())).encode())
+        try:
+            with contextlib.suppress(ExportError):  # who it is is a courtesy
+                write_bytes(self._folder / HOLDER, json.dumps(asdict(_ourselves())).encode())
+        except BaseException:
+            self._lock.release()
+            raise
         return True
 
     @property

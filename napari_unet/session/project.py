@@ -18,7 +18,7 @@ from typing import Any
 import platformdirs
 from pydantic import Field, ValidationError
 
-from napari_unet.atomic import write_bytes
+from napari_unet.atomic import replacing, write_bytes
 from napari_unet.errors import ExportError, SessionError
 from napari_unet.networks.spec import Config
 from napari_unet.session.locking import ProjectLock
@@ -174,6 +174,32 @@ class Project:
             write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
             self.file = changed
 
+    def add_model(self, entry: ModelEntry, file: Path) -> None:
+        """Take a model into the project.
+
+        Parameters
+        ----------
+        entry : ModelEntry
+            Its file is named here.
+        file : Path
+            That holds it; linked where the disk can do so, else copied.
+
+        Raises
+        ------
+        SessionError, ExportError, OSError
+            If it cannot be written.
+        """
+        self.models.mkdir(parents=True, exist_ok=True)
+        target = self.models / file.name
+        with replacing(target) as temporary:
+            temporary.unlink()
+            try:
+                os.link(file, temporary)
+            except OSError:
+                shutil.copyfile(file, temporary)
+        others = tuple(one for one in self.file.models if one.file != target.name)
+        self.update(models=(*others, entry.model_copy(update={"file": target.name})))
+
     def set_aside(self) -> Path | None:
         """Put what has been corrected so far into a folder of its own, and begin anew; return that folder.
 
@@ -209,7 +235,7 @@ class Project:
 def open_project(image: ImageIdentity, folder: Path | None = None) -> Project:
     """Open the project of an image, or make one.
 
-    It lies next to the image. Where nothing can be written there, or where the image is in no file, it
+    It is opened where it lies already; a new one lies next to the image. Where nothing can be written there, or where the image is in no file, it
     lies in the user's own folder for such things, and `remark` says so.
 
     Parameters
@@ -223,13 +249,17 @@ def open_project(image: ImageIdentity, folder: Path | None = None) -> Project:
     SessionError
         If no folder can be written at all, or the project cannot be read.
     """
-    beside = folder or beside_image(image)
+    beside = folder or known_folder(image) or beside_image(image)
     problem: OSError | ExportError | None = None
     if beside is not None:
         try:
-            return _open(beside, image)
+            project = _open(beside, image)
         except (OSError, ExportError) as error:
             problem = error
+        else:
+            if image.path is not None and beside == state_folder(image):
+                project.remark = f'Corrections of this image are kept in "{beside}", as the last time.'
+            return project
     home = state_folder(image)
     try:
         project = _open(home, image)

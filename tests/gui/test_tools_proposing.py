@@ -4,6 +4,8 @@ import numpy as np
 from qtpy.QtCore import Qt
 from scenes import FLAT, SCALED, STACK
 
+from napari_unet.gui.widgets.tool_bar import ToolBar
+
 EMPTY = np.zeros_like(FLAT)
 
 
@@ -119,3 +121,46 @@ def test_copying_to_the_next_slice_goes_there(scene):
     s.hand.press("C", Qt.KeyboardModifier.ShiftModifier)
     assert np.array_equal(s.labels[3], labels[4])
     assert s.viewer.dims.current_step[0] == 3
+
+
+def test_filtering_counts_before_it_removes(scene):
+    s = scene(**SCALED)
+    s.layer.data_setitem((np.array([0, 0, 50]), np.array([20, 21, 70])), np.array([8, 8, 9]))
+    bar = ToolBar(s.controller)
+    s.qtbot.addWidget(bar)
+    options, filtering = bar.filter, s.controller.state.tooling
+    before = s.labels
+    options.fold.click()
+    s.qtbot.waitUntil(lambda: s.controller.state.tooling.filter.objects == 7)
+    options.smaller.setValue(2)
+    assert options.count.text() == "1 of 7 objects would be removed."
+    options.border.click()
+    assert options.count.text() == "2 of 7 objects would be removed."
+    assert np.array_equal(s.layer.data, before)
+    assert filtering.filter.smaller_px == 0
+    options.remove.click()
+    after = s.one_step(before)
+    assert np.array_equal(after, np.where(before > 5, 0, before))
+    s.hand.press("D")
+    s.hand.click((30, 60))
+    s.finish()
+    options.relabel.click()
+    s.finish()
+    assert np.unique(s.labels).tolist() == [0, 1, 2, 3, 4]
+    s.hand.undo()
+    assert np.unique(s.labels).tolist() == [0, 1, 3, 4, 5]
+
+
+def test_a_large_edit_is_written_little_by_little_and_undone_in_one_step(scene, monkeypatch):
+    from napari_unet.gui.tools import bench, work
+
+    monkeypatch.setattr(bench, "AT_ONCE_PX", 100)
+    monkeypatch.setattr(work, "SLICE_S", 0.0)
+    s = scene(STACK * 7, scale=(2, 0.5, 0.25))
+    s.layer.n_edit_dimensions = 3
+    s.layer.mode = "paint"
+    before = s.labels
+    s.controller.tools.filtering.relabel()
+    s.layer.mode = "erase"
+    assert np.array_equal(s.one_step(before), STACK)
+    assert "1, 2, 3" in s.said

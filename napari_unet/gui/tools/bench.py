@@ -21,6 +21,7 @@ from napari_unet.objects.editing.changes import Change
 
 # Changes of more pixels are written a little at a time.
 AT_ONCE_PX = 4_000_000
+_HISTORY_KEYS = ("Control-Z", "Control-Shift-Z")
 
 
 class Tool(Protocol):
@@ -148,7 +149,7 @@ class Bench:
     def _write_slowly(self, changes: Sequence[Change], told: str | Callable[[], str]) -> Iterator[None]:
         """Write changes a block at a time; still one step of the history.
 
-        Meanwhile the layer cannot be painted on: a stroke in between could not be undone apart.
+        Meanwhile the layer cannot be painted on: a stroke or an undo in between would spoil the history.
         """
         layer, mode = self.layer, self.layer.mode
         layer.mode = "pan_zoom"
@@ -158,6 +159,8 @@ class Bench:
             layer.mode = "pan_zoom"
 
         layer.events.mode.connect(stay)
+        for key in _HISTORY_KEYS:
+            layer.bind_key(key, lambda _layer: None, overwrite=True)
         layer._begin_stroke()  # noqa: SLF001  # as napari does for strokes of several events
         try:
             for change in changes:
@@ -166,6 +169,8 @@ class Bench:
                     yield
         finally:
             layer.events.mode.disconnect(stay)
+            for key in _HISTORY_KEYS:
+                layer.bind_key(key, None)
             layer._commit_stroke()  # noqa: SLF001
             layer.mode = mode
             layer.refresh(extent=False)

@@ -18,6 +18,7 @@ from napari_unet.gui.tools.chosen import Chosen
 from napari_unet.gui.tools.clicked import Delete, Merge, Split
 from napari_unet.gui.tools.evidence import Evidence
 from napari_unet.gui.tools.filling import SmartFill
+from napari_unet.gui.tools.filtering import Filtering
 from napari_unet.gui.tools.showing import ToolName
 from napari_unet.gui.tools.work import Work
 from napari_unet.objects.editing.shaping import Shape
@@ -47,6 +48,7 @@ class Toolbox:
         self._work = Work(desk)
         self._benches: dict[str, Bench] = {}
         self._chosen: Chosen | None = None
+        self.filtering = Filtering(desk, self.bench)
         events = desk.viewer.layers.events
         events.inserted.connect(self._on_layers)
         events.removed.connect(self._on_layers)
@@ -86,6 +88,7 @@ class Toolbox:
         """Forget all layers: the viewer is closing."""
         self._chosen = None
         self._work.close()
+        self.filtering.close()
         for bench in self._benches.values():
             bench.close()
         self._benches.clear()

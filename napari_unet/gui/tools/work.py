@@ -153,11 +153,13 @@ class Work:
     def _write(self, job: _Job) -> None:
         assert job.writing is not None
         until = time.monotonic() + SLICE_S
-        while time.monotonic() < until:
+        while True:
             try:
                 next(job.writing)
             except StopIteration:
                 self._end()
+                return
+            if time.monotonic() >= until:
                 return
 
     def _end(self) -> None:

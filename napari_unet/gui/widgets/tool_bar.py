@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QSlider
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.tools.showing import ToolName
 from napari_unet.gui.widgets.base import SPACING, Step, button, silent
+from napari_unet.gui.widgets.filter_options import FilterOptions
 
 _COLUMNS = 3
 _TOOLS: tuple[tuple[ToolName, str, str, str], ...] = (
@@ -52,7 +53,8 @@ class ToolBar(Step):
         self.extent.setToolTip("How much the proposal takes in (Shift and the wheel)")
         self.extent.valueChanged.connect(lambda value: tools.set_extent(value / 100))
         self._grid([*self.tools.values(), self.new, *self.shapes, *self.slices])
-        self.add(self.extent, self.volume)
+        self.filter = FilterOptions(controller)
+        self.add(self.extent, self.volume, self.filter)
         self.bind(self._show, "tooling")
         self.bind(self._enable, "axes", "counts", "image")
 

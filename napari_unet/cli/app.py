@@ -101,9 +101,10 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     overwrite: Overwrite = False,
 ) -> None:
     """Find objects in images and write a mask TIFF for each."""
-    from napari_unet.cli.options import checked, parse_answers, parse_channels, parse_pixel_size
+    from napari_unet.cli.options import parse_answers, parse_channels, parse_pixel_size
     from napari_unet.cli.segmenting import Outputs, Source, segment_files
     from napari_unet.inference.config import InferenceConfig
+    from napari_unet.networks.spec import checked
 
     inference = checked(
         InferenceConfig,
@@ -146,8 +147,9 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
 ) -> None:
     """Train a model further on corrected labels, and say whether it became better."""
     from napari_unet.cli.finetuning import PairFiles, finetune_files
-    from napari_unet.cli.options import checked, parse_answers, parse_channels, parse_names
+    from napari_unet.cli.options import parse_answers, parse_channels, parse_names
     from napari_unet.cli.segmenting import Source
+    from napari_unet.networks.spec import checked
     from napari_unet.training.config import FineTuneConfig
 
     config = checked(FineTuneConfig, seconds=seconds, classes=parse_names(classes), device=device, seed=seed)

@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import AlmostKnownError, NapariUnetError, UnansweredError
-from napari_unet.networks.spec import Config
-
-Settings = TypeVar("Settings", bound=Config)
-
-
-def checked(kind: type[Settings], **values: Any) -> Settings:  # noqa: ANN401
-    """Make a config.
-
-    Raises
-    ------
-    NapariUnetError
-        If a value is not allowed.
-    """
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = ".".join(str(part) for part in fault["loc"])
-        raise NapariUnetError(
-            f"{fault['input']} is not allowed for {name}: {fault['msg']}. Choose another value."
-        ) from error
 
 
 def parse_channels(text: str | None) -> tuple[int, ...] | None:

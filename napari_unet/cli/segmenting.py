@@ -15,7 +15,6 @@ import numpy.typing as npt
 import typer
 
 from napari_unet.axes import PixelSize
-from napari_unet.cli.options import checked
 from napari_unet.cli.showing import run_shown
 from napari_unet.cli.targets import check_free, check_targets, make_folder
 from napari_unet.errors import Cancelled, NapariUnetError
@@ -27,6 +26,7 @@ from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.segmentation import Segmentation, segment_events
 from napari_unet.jobs.explaining import explain
 from napari_unet.jobs.scratch import Scratch, open_array
+from napari_unet.networks.spec import checked
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.measuring import measure
 from napari_unet.weights.loading import load_model

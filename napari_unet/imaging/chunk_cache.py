@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_unet.errors import ImageError, NapariUnetError, is_out_of_memory
 from napari_unet.imaging.chunks import Box, Chunks, Index
-from napari_unet.imaging.image import ArrayLike, Image
+from napari_unet.imaging.image import ArrayLike, Image, readable
 
 CACHE_BYTES, LEAST_BYTES = 64 * 2**20, 16 * 2**20
 # One thread keeps up with a CPU; where there are many cores there may be a GPU, which is quicker.
@@ -140,7 +139,7 @@ class ChunkCache:
         return chunk
 
     def _read(self, index: Index) -> Array:
-        with _explained(self._name):
+        with readable(self._name):
             chunk = np.asarray(self.array[self._boxes.box(index)])
         chunk = chunk.view()
         chunk.setflags(write=False)  # who asks for it gets a view of it
@@ -248,19 +247,3 @@ def _limit_bytes(image: Image, chunks: Chunks) -> int:
 def _within(box: Box, window: Box) -> Box:
     """Return a box in the coordinates of a window that contains it."""
     return tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, window, strict=True))
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Say in a sentence that something cannot be read."""
-    try:
-        yield
-    except NapariUnetError:
-        raise
-    except Exception as error:  # what a lazy array raises depends on the library that reads it
-        if is_out_of_memory(error):
-            raise
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(
-            f'"{name}" cannot be read ({reason}). Check that the file is still there and complete.'
-        ) from error

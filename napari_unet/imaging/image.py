@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_unet.axes import PixelSize, check_axes, sizes, without
-from napari_unet.errors import ChannelError, ImageError
+from napari_unet.errors import ChannelError, ImageError, NapariUnetError, is_out_of_memory
 
 
 class ArrayLike(Protocol):
@@ -91,9 +93,15 @@ class Image:
         -------
         (C, Z, Y, X) array
             In the image's own dtype.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
         """
         first, last = (min(channels), max(channels) + 1) if channels else (0, self.sizes["C"])
-        block = np.asarray(self.array[self.box(t, z, y, x, slice(first, last))])
+        with readable(self.name):
+            block = np.asarray(self.array[self.box(t, z, y, x, slice(first, last))])
         planes: npt.NDArray[Any] = to_canonical(block, self.axes)[0]
         return planes if channels is None else planes[[channel - first for channel in channels]]
 
@@ -113,8 +121,9 @@ def open_image(
     AxesError
         If `axes` do not describe the array.
     ImageError
-        If it holds no pixels, or pixels that are no numbers.
+        If it is no array, holds no pixels, or pixels that are no numbers.
     """
+    _check_array(array, name)
     checked = check_axes(axes, len(array.shape))
     if 0 in array.shape:
         raise ImageError(f'"{name}" has the shape {tuple(array.shape)} and so no pixels. Choose another image.')
@@ -123,6 +132,41 @@ def open_image(
             f'"{name}" holds values of type {array.dtype}; only integer, float and boolean images can be segmented.'
         )
     return Image(array, checked, pixel_size or PixelSize(), name)
+
+
+def _check_array(array: Any, name: str) -> None:  # noqa: ANN401  # scripts may give anything
+    """Check that something can be read as an array."""
+    try:
+        sides, _ = tuple(array.shape), np.dtype(array.dtype)
+    except (AttributeError, TypeError) as error:
+        raise ImageError(
+            f"An array is needed, and {type(array).__name__} was given. Open a file with `napari_unet.read_image`, and "
+            "turn other values into an array with `numpy.asarray`."
+        ) from error
+    if any(math.isnan(side) for side in sides):  # not a number: Dask does not know it
+        raise ImageError(f'"{name}" does not know its own shape. Call its `compute_chunk_sizes` first.')
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Say in a sentence that something cannot be read.
+
+    Raises
+    ------
+    ImageError
+        Instead of what the library of a lazy array raises; but that memory ran out stays as it is.
+    """
+    try:
+        yield
+    except NapariUnetError:
+        raise
+    except Exception as error:  # what a lazy array raises depends on the library that reads it
+        if is_out_of_memory(error):
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(
+            f'"{name}" cannot be read ({reason}). Check that the file is still there and complete.'
+        ) from error
 
 
 def to_canonical(array: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:

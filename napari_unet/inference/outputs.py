@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_unet.axes import sizes
-from napari_unet.errors import ImageError, LabelsError, ModelError
+from napari_unet.errors import ExportError, ImageError, LabelsError, ModelError
 from napari_unet.imaging.image import from_canonical, to_canonical
 from napari_unet.weights.model import Model
 
@@ -26,11 +27,14 @@ def check_out(out: Any | None, shape: tuple[int, ...], dtype: npt.DTypeLike) -> 
     Raises
     ------
     ImageError
-        If it has another shape, or a type that cannot hold the result.
+        If it has another shape, or a type that cannot hold the result, or cannot be written.
     """
     if out is None:
         return
-    if tuple(out.shape) != shape or not np.can_cast(dtype, out.dtype, "same_kind"):
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ImageError("The array `out` can only be read. Give one that can be written.")
+    holds = np.can_cast(dtype, out.dtype, "same_kind") and (np.dtype(dtype).kind == "f") == (out.dtype.kind == "f")
+    if tuple(out.shape) != shape or not holds:
         raise ImageError(
             f"The result has the shape {shape} and the type {np.dtype(dtype)}, and `out` has {tuple(out.shape)} and "
             f"{out.dtype}. Give an array that fits."
@@ -87,6 +91,8 @@ class LabelsOut:
         ------
         LabelsError
             If the type of the array cannot hold so many objects.
+        ExportError
+            If the array cannot be written.
         """
         most = np.iinfo(self.dtype).max
         if values.max(initial=0) > most:
@@ -94,7 +100,8 @@ class LabelsOut:
                 f"There are more objects than {self.dtype} can number, which is {most:,}. Give an array of uint32."
             )
         whole = np.reshape(values, [part.stop - part.start for part in _slices(key)])
-        self.array[self._place(key)] = from_canonical(whole[:, None].astype(self.dtype), self.axes)
+        with writable():
+            self.array[self._place(key)] = from_canonical(whole[:, None].astype(self.dtype), self.axes)
 
     def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[np.uint32]:
         block = to_canonical(np.asarray(self.array[self._place(key)]), self.axes)[:, 0]
@@ -113,6 +120,26 @@ def labels_array(out: Any, axes: str) -> Any:  # noqa: ANN401
     if isinstance(out, np.ndarray) and out.dtype == np.uint32:
         return to_canonical(out, axes)[:, 0]
     return LabelsOut(out, axes)
+
+
+@contextmanager
+def writable() -> Iterator[None]:
+    """Turn what goes wrong with a file into one sentence.
+
+    Raises
+    ------
+    ExportError
+        Instead of what the library of the array raises.
+    """
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:  # what an array raises depends on the library that writes it
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ExportError(
+            f"The result could not be written ({reason}). Check that its disk is there and has space, and run again."
+        ) from error
 
 
 def _slices(key: tuple[Any, ...]) -> list[slice]:

@@ -37,6 +37,7 @@ from napari_unet.inference.reading_ahead import ReadingAhead
 from napari_unet.inference.resuming import Circumstances, Record, Recorded, record_for
 from napari_unet.inference.slabs import Order, plan_slabs
 from napari_unet.inference.writing import Writer, choose_writer
+from napari_unet.networks.spec import checked
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import ModelSpec
 
@@ -141,7 +142,8 @@ def predict_events(
             ladder = Ladder.of(model, size, device, config, fast.network)
         known: list[Intervals] = []
         if record is not None:
-            known, sentence = record.begin(Circumstances(model, image, config, window, device.type, statistics))
+            settled = config.model_copy(update={"fast": fast is not None})
+            known, sentence = record.begin(Circumstances(model, image, settled, window, device.type, statistics))
             yield from [Notice(sentence)] if sentence else []
         order = _order(wish, planes_at_once(device, prod(grids.network)), known)
         slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
@@ -278,8 +280,14 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         If `out` cannot be written.
     """
     source = as_image(image, axes, pixel_size)
-    config = InferenceConfig(
-        channels=as_channels(channels), diameter_px=diameter, tile=tile, device=device, turns=turns, fast=fast
+    config = checked(
+        InferenceConfig,
+        channels=as_channels(channels),
+        diameter_px=diameter,
+        tile=tile,
+        device=device,
+        turns=turns,
+        fast=fast,
     )
     kind, shape = probability_type(model, out, dtype), (len(model.spec.classes), *source.label_shape)
     check_out(out, shape, kind)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -14,12 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_unet.errors import ExportError
 from napari_unet.imaging.chunks import Chunks, Index
 from napari_unet.inference.background import Background
 from napari_unet.inference.canvas import Placed, Reordered
 from napari_unet.inference.exact.intervals import Interval, Window, size_of
-from napari_unet.inference.outputs import free_bytes
+from napari_unet.inference.outputs import free_bytes, writable
 from napari_unet.inference.regions import join, overlap, subtract
 
 # A byte holds a probability to within half of a 255th.
@@ -73,9 +71,16 @@ class DirectWriter:
         self._out, self._window = out, window
 
     def write(self, placed: Placed) -> list[Window]:
-        """Write a block."""
+        """Write a block.
+
+        Raises
+        ------
+        ExportError
+            If it could not be written.
+        """
         region, values = placed
-        self._out.put(_within(region, self._window), stored(values, self._out.dtype)[:, None])
+        with writable():
+            self._out.put(_within(region, self._window), stored(values, self._out.dtype)[:, None])
         return [region]
 
     def close(self) -> list[Window]:
@@ -140,7 +145,7 @@ class ChunkWriter:
             for index in list(self._gathering):
                 self._send(index)
         finally:
-            with _explained():
+            with writable():
                 self._thread.close()
         return self._reported()
 
@@ -162,7 +167,7 @@ class ChunkWriter:
         self._held -= chunk.values.nbytes
         for part in chunk.filled:
             join(self._sent, part)
-        with _explained():
+        with writable():
             self._thread.put(partial(self._write, chunk))
 
     def _write(self, chunk: _Gathered) -> None:
@@ -203,20 +208,6 @@ class _Gathered:
                 self.values[(slice(None), *here)] = values[(slice(None), *there)]
                 join(self.filled, part)
         self.missing = [left for hole in self.missing for left in subtract(hole, [region])]
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what goes wrong with a file into one sentence."""
-    try:
-        yield
-    except ExportError:
-        raise
-    except Exception as error:  # what an array raises depends on the library that writes it
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ExportError(
-            f"The result could not be written ({reason}). Check that its disk is there and has space, and run again."
-        ) from error
 
 
 def _within(region: Window, window: Window) -> Window:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from napari_unet.errors import NapariUnetError
 
 
 class Config(BaseModel):
     """A frozen set of settings that refuses names it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Settings = TypeVar("Settings", bound=Config)
+
+
+def checked(kind: type[Settings], **values: Any) -> Settings:  # noqa: ANN401
+    """Make a config of what a person has given.
+
+    Raises
+    ------
+    NapariUnetError
+        If a value is not allowed.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = ".".join(str(part) for part in fault["loc"])
+        raise NapariUnetError(
+            f"{fault['input']} is not allowed for {name}: {fault['msg']}. Choose another value."
+        ) from error
 
 
 class NetworkSpec(Config):

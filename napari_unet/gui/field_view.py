@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
@@ -43,6 +45,12 @@ def go_to(viewer: ViewerModel, layer: Labels, box: Box, axes: str) -> None:
     camera = viewer.scene.camera
     camera.center = tuple((corners.min(axis=0) + corners.max(axis=0)) / 2)
     camera.zoom = SHARE * min(canvas[0] / height, canvas[1] / width)
+
+
+def view_of(viewer: ViewerModel) -> tuple[Any, ...]:
+    """Return what changes when the user looks elsewhere."""
+    camera, dims = viewer.scene.camera, viewer.dims
+    return (tuple(camera.center), camera.zoom, tuple(dims.point), tuple(dims.order), dims.ndisplay)
 
 
 def is_in_view(viewer: ViewerModel, layer: Labels, box: Box, axes: str) -> bool:

@@ -17,7 +17,7 @@ from napari_unet.errors import ImageError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.editing import apply_changes
-from napari_unet.gui.field_view import FieldFrame, go_to, is_in_view
+from napari_unet.gui.field_view import FieldFrame, go_to, is_in_view, view_of
 from napari_unet.gui.margins import is_unseen
 from napari_unet.gui.recording import Recorder
 from napari_unet.gui.scouting import Scout
@@ -51,6 +51,7 @@ class _Tour:
     skipped: set[int] = field(default_factory=set)
     trail: list[int] = field(default_factory=list)
     before: dict[int, npt.NDArray[Any]] = field(default_factory=dict)
+    view: tuple[Any, ...] = ()
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -142,8 +143,11 @@ class Reviewing:
         if tour is None or index is None:
             return
         box = tour.boxes[index]
-        if not is_in_view(self._desk.viewer, tour.correction, box, tour.axes):
-            go_to(self._desk.viewer, tour.correction, box, tour.axes)
+        viewer = self._desk.viewer
+        # Where a layer is on the screen is known only when it has been drawn: whoever is quick has not moved it.
+        if view_of(viewer) != tour.view and not is_in_view(viewer, tour.correction, box, tour.axes):
+            go_to(viewer, tour.correction, box, tour.axes)
+            tour.view = view_of(viewer)
             self._desk.state.tell(
                 f"This is the field. Press {REVIEW_ACCEPT} again if every pixel in the frame is right."
             )
@@ -197,6 +201,7 @@ class Reviewing:
         if active is not tour.correction and active is not tour.reviewed:
             viewer.layers.selection.active = tour.correction
         go_to(viewer, tour.correction, box, tour.axes)
+        tour.view = view_of(viewer)
         tour.frame.show(box)
         self._show()
 

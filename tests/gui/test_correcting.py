@@ -121,6 +121,7 @@ def test_preserving_labels_does_not_hinder_marking(controller, correcting):
 
 def test_reviewed_pixels_and_objects_are_counted(controller, correcting, qtbot):
     _, correction, reviewed = correcting
+    controller.vouching.set_margin(0)
     correction.data_setitem((np.array([10, 10, 50]), np.array([10, 11, 50])), np.array([3, 3, 9]))
     reviewed.data_setitem(tuple(np.nonzero(np.ones((48, 128)))), 1)
     qtbot.waitUntil(lambda: bool(controller.state.counts) and controller.state.counts[0].reviewed_px > 0)

@@ -31,7 +31,7 @@ def check_out(out: Any | None, shape: tuple[int, ...], dtype: npt.DTypeLike) -> 
     """
     if out is None:
         return
-    if isinstance(out, np.ndarray) and not out.flags.writeable:
+    if isinstance(out, np.ndarray) and not out.flags["W"]:
         raise ImageError("The array `out` can only be read. Give one that can be written.")
     holds = np.can_cast(dtype, out.dtype, "same_kind") and (np.dtype(dtype).kind == "f") == (out.dtype.kind == "f")
     if tuple(out.shape) != shape or not holds:

@@ -55,7 +55,7 @@ class Controller:
         self.objects = ObjectTable(desk)
         self.vouching = Vouching(desk)
         self.reviewing = Reviewing(desk, self.segmenting, self.vouching)
-        self.finetuning = FineTuning(desk, self.modelling, self.segmenting)
+        self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.keeper)
         self.exporting = Exporting(desk)
         self.costing = Costing(desk)
         self.modelling.list_models()

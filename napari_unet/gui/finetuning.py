@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from napari_unet.events import Event, StepDone, ValidationDone
 from napari_unet.gui import layers
 from napari_unet.gui.choosing import reading_of
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.keeping import Keeper
 from napari_unet.gui.merging import Labelled, snapshot
 from napari_unet.gui.modelling import Modelling, copy_model
 from napari_unet.gui.segmenting import Segmenting
@@ -22,6 +24,7 @@ from napari_unet.jobs.requests import (
     FinetuneResult,
     PairRef,
 )
+from napari_unet.session.project import ModelEntry
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.weights.file import SUFFIX
 
@@ -39,8 +42,8 @@ class Pair:
 class FineTuning:
     """Trains in the background process and holds the result until the user decides."""
 
-    def __init__(self, desk: Desk, modelling: Modelling, segmenting: Segmenting) -> None:
-        self._desk, self._modelling, self._segmenting = desk, modelling, segmenting
+    def __init__(self, desk: Desk, modelling: Modelling, segmenting: Segmenting, keeper: Keeper) -> None:
+        self._desk, self._modelling, self._segmenting, self._keeper = desk, modelling, segmenting, keeper
         self._number = 0
 
     def start(self) -> None:
@@ -156,6 +159,8 @@ class FineTuning:
         name = (proposal.base.spec.name if proposal.base.trained else proposal.base.variant).strip()
         stem = name if name.endswith("fine-tuned") else f"{name} fine-tuned"
         choice = yield Aside(lambda: self._modelling.keep(proposal.result.candidate, stem))
+        if choice.source is not None:
+            self._keeper.note_model(_lineage(proposal, choice.title), Path(choice.source))
         self._forget_proposal()
         self._modelling.list_models()
         self._modelling.go_on_with(choice)
@@ -172,3 +177,17 @@ class FineTuning:
         proposal, self._desk.state.proposal = self._desk.state.proposal, None
         if proposal is not None:
             Path(proposal.result.candidate).unlink(missing_ok=True)
+
+
+def _lineage(proposal: Proposal, title: str) -> ModelEntry:
+    """Say where a model comes from, for the projects whose corrections it learnt from."""
+    base, result = proposal.base, proposal.result
+    return ModelEntry(
+        file="",
+        title=title,
+        parent=base.source or base.variant,
+        time=time.time(),
+        score=result.new_score,
+        old_score=result.old_score,
+        held_out_px=result.held_out_px,
+    )

@@ -23,14 +23,18 @@ from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.recording import Recorder
 from napari_unet.gui.state import Keeping, KeptOffer
+from napari_unet.gui.whereabouts import go_back, model_of, whereabouts
 from napari_unet.session.identity import fingerprint
-from napari_unet.session.project import ImageIdentity, Project, known_folder, open_project
-from napari_unet.session.recovery import Restored, restore
+from napari_unet.session.project import ImageIdentity, ModelEntry, Project, known_folder, open_project
+from napari_unet.session.recovery import Restored, RestoredLayer, restore
 from napari_unet.session.session import Session
 
 KEYS: tuple[layers.Role, ...] = ("correction", "reviewed")
 _POLL_MS = 200
 _CLOSE_S = 10.0
+_NOTE_S = 5.0
+# Key in the settings of a project.
+WHEREABOUTS = "whereabouts"
 
 
 @dataclass(slots=True)
@@ -70,6 +74,7 @@ class Keeper:
         self._kept: dict[str, _Kept] = {}
         self._asides: list[tuple[_Aside, Callable[[_Aside], None]]] = []
         self._closed = False
+        self._noted = 0.0
         self._timer = QTimer()
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._poll)
@@ -171,17 +176,53 @@ class Keeper:
         for role in KEYS:
             for old in list(layers.with_role(viewer, role, image)):
                 viewer.layers.remove(old)
-        made = {}
+        kept = dict(restored.layers)
+        correction = kept.get("correction")
+        if correction is not None and "reviewed" not in kept:  # it ended before anything of that was saved
+            kept["reviewed"] = RestoredLayer(np.zeros(correction.array.shape, np.uint8), correction.about)
         for key in reversed(KEYS):
-            kept = restored.layers.get(key)
-            if kept is not None:
-                made[key] = self._add(key, layer, kept.array, kept.about)
+            if key in kept:
+                self._add(key, layer, kept[key].array, kept[key].about)
         self._found.pop(image, None)
         self._desk.state.tell(_told(restored))
         for remark in restored.remarks:
             self._desk.state.tell(remark, "warning")
         self._follow(image, project, restored.number)
         self.brought_back.emit(image)
+        self._go_back(project.file.settings)
+
+    def _go_back(self, settings: Mapping[str, Any]) -> None:
+        """Show what was on the screen, and choose the model that was chosen."""
+        known = settings.get(WHEREABOUTS, {})
+        go_back(self._desk.viewer, known)
+        model = model_of(self._desk.state, known)
+        if model is not None and model != self._desk.state.model:
+            self._desk.state.model = model
+
+    def _note_whereabouts(self) -> None:
+        """Write now and then where the user is, if that has changed."""
+        kept = self._kept.get(self._desk.state.image or "") if self._desk.open else None
+        if kept is None or time.monotonic() - self._noted < _NOTE_S:
+            return
+        self._noted = time.monotonic()
+        here, project = whereabouts(self._desk.viewer, self._desk.state), kept.session.project
+        if here != project.file.settings.get(WHEREABOUTS):
+            settings = {**project.file.settings, WHEREABOUTS: here}
+            self._aside(partial(_update, project, settings=settings), _ignored)
+
+    def note_model(self, entry: ModelEntry, file: Path) -> None:
+        """Keep a model that was trained on the corrections, and say where it comes from.
+
+        Parameters
+        ----------
+        entry : ModelEntry
+            Without a file.
+        file : Path
+            Of the model; a copy of it goes into each project whose corrections are shown.
+        """
+        for kept in self._kept.values():
+            learnt = entry.model_copy(update={"edits": kept.session.journal.state.number})
+            self._aside(partial(_add_model, kept.session.project, learnt, file), _ignored)
 
     def _add(self, key: layers.Role, layer: ImageLayer, array: npt.NDArray[Any], about: Mapping[str, Any]) -> Labels:
         axes = str(about.get("axes", ""))
@@ -262,6 +303,7 @@ class Keeper:
             if aside.done.is_set():
                 self._asides.remove(one)
                 then(aside)
+        self._note_whereabouts()
         self._show()
 
     def _show(self) -> None:
@@ -298,6 +340,20 @@ class _Aside:
         except Exception as error:
             self.error = error
         self.done.set()
+
+
+def _ignored(_aside: _Aside) -> None:
+    """Of what is a courtesy no failure is told: corrections are safe without it."""
+
+
+def _update(project: Project, **changes: Any) -> None:  # noqa: ANN401
+    if project.writable:
+        project.update(**changes)
+
+
+def _add_model(project: Project, entry: ModelEntry, file: Path) -> None:
+    if project.writable:
+        project.add_model(entry, file)
 
 
 def _find(identify: Callable[[], ImageIdentity]) -> _Found | None:

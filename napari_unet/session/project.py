@@ -235,8 +235,8 @@ class Project:
 def open_project(image: ImageIdentity, folder: Path | None = None) -> Project:
     """Open the project of an image, or make one.
 
-    It is opened where it lies already; a new one lies next to the image. Where nothing can be written there, or where the image is in no file, it
-    lies in the user's own folder for such things, and `remark` says so.
+    It is opened where it lies already; a new one lies next to the image. Where nothing can be written there, or where
+    the image is in no file, it lies in the user's own folder for such things, and `remark` says so.
 
     Parameters
     ----------

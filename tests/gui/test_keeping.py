@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_unet.gui import layers
+from napari_unet.gui import keeping, layers
 from napari_unet.gui.controller import Controller
-from napari_unet.session.project import beside_image
+from napari_unet.session.project import ModelEntry, beside_image
 from napari_unet.session.recovery import restore
 
 IMAGE = np.random.default_rng(0).integers(0, 999, (6, 96, 128)).astype(np.uint16)
@@ -139,3 +139,44 @@ def test_removing_the_layer_ends_keeping_and_loses_nothing(viewer, controller, i
     viewer.layers.remove(correction)
     qtbot.waitUntil(lambda: not session.project.writable, timeout=20000)
     assert np.array_equal(restore(session.project).layers["correction"].array, before)
+
+
+def test_the_view_comes_back_too(viewer, client, controller, image, qtbot, monkeypatch):
+    monkeypatch.setattr(keeping, "_NOTE_S", 0.0)
+    start(controller, qtbot)
+    viewer.dims.set_point(0, 8)
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7.5, (8, 20, 30)
+    project = controller.keeper._kept[controller.state.image].session.project
+    qtbot.waitUntil(lambda: project.file.settings.get("whereabouts", {}).get("zoom") == 7.5, timeout=20000)
+    controller.keeper.close()
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    again = Controller(viewer, client)
+    try:
+        viewer.add_image(IMAGE, scale=(2, 0.5, 0.5))
+        viewer.scene.camera.zoom = 1
+        qtbot.waitUntil(lambda: kept(again).offer is not None, timeout=20000)
+        again.keeper.go_on()
+        assert viewer.scene.camera.zoom == 7.5
+        assert viewer.dims.point[0] == 8
+        assert np.allclose(viewer.scene.camera.center[1:], (20, 30))
+    finally:
+        again.close()
+
+
+def test_a_model_is_kept_with_where_it_comes_from(controller, image, tmp_path, qtbot):
+    correction, _ = start(controller, qtbot)
+    strokes(correction)
+    qtbot.waitUntil(lambda: kept(controller).saved, timeout=20000)
+    file = tmp_path / "blobs fine-tuned.npu"
+    file.write_bytes(b"weights")
+    controller.keeper.note_model(ModelEntry(file="", title="blobs fine-tuned", parent="blobs", score=0.8), file)
+    project = controller.keeper._kept[controller.state.image].session.project
+    qtbot.waitUntil(lambda: bool(project.file.models), timeout=20000)
+    (entry,) = project.file.models
+    assert (entry.parent, entry.score, entry.edits) == (
+        "blobs",
+        0.8,
+        controller.keeper._kept[controller.state.image].session.journal.state.number,
+    )
+    assert (project.models / entry.file).read_bytes() == b"weights"

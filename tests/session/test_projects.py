@@ -121,31 +121,42 @@ def test_the_second_window_only_reads_and_is_told_who_writes(tmp_path):
 
 CONTENDER = """
 import sys, time
-from napari_unet.session.locking import ProjectLock
 from pathlib import Path
-folder = Path(sys.argv[1])
-for _ in range(int(sys.argv[2])):
-    lock = ProjectLock(folder)
-    if lock.acquire():
-        mark = folder / "inside"
-        with mark.open("x"):
-            pass
+from napari_unet.session.project import ImageIdentity, open_project
+
+folder, count, wins = Path(sys.argv[1]), int(sys.argv[2]), 0
+image = ImageIdentity(name="cells", shape=(1, 4), dtype="<u2", fingerprint="00")
+until = time.monotonic() + 50
+while wins < count and time.monotonic() < until:
+    project = open_project(image, folder)
+    if not project.writable:
+        assert "is working on it" in project.obstacle, project.obstacle
         time.sleep(0.0005)
-        mark.unlink()
-        lock.release()
-        print("in", flush=True)
-    time.sleep(0.0002)
+        continue
+    with (folder / "inside").open("x"):
+        pass
+    project.update(settings={"wins": project.file.settings.get("wins", 0) + 1})
+    (folder / "inside").unlink()
+    project.close(clean=True)
+    wins += 1
+    time.sleep(0.0005)
+print(wins)
 """
 
 
 def test_never_two_writers(tmp_path):
+    folder = tmp_path / "cells.napari-unet"
     contenders = [
-        subprocess.Popen([sys.executable, "-c", CONTENDER, str(tmp_path), "100"], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", CONTENDER, str(folder), "50"], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    wins = [contender.communicate(timeout=60)[0].count("in") for contender in contenders]
+    wins = [int(contender.communicate(timeout=60)[0]) for contender in contenders]
     assert [contender.returncode for contender in contenders] == [0, 0]
-    assert all(wins)
+    assert min(wins) > 0
+    project = open_project(identity(), folder)
+    assert project.file.settings == {"wins": sum(wins)}
+    assert not project.unclean
+    project.close(clean=True)
 
 
 def test_the_lock_of_a_killed_program_is_taken_over(tmp_path):

@@ -26,6 +26,9 @@ ROWS = {
     ("gpu", 3): (128, 64, 32, 16, 8),
 }
 
+PlanKey = tuple[tuple[int, ...], int, int | None]
+"""Size of a window, bytes of a budget, and largest side."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExactEngine:
@@ -46,7 +49,7 @@ class ExactEngine:
     graph: Graph
     budget_bytes: int
     tile: int | None = None
-    _plans: dict[tuple[int, ...], StripPlan] = field(default_factory=dict, repr=False)
+    _plans: dict[PlanKey, StripPlan] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, runner: Runner, size: Sequence[int], budget_bytes: int, tile: int | None = None) -> ExactEngine:
@@ -57,7 +60,8 @@ class ExactEngine:
         UntraceableError
             If that cannot be done.
         """
-        return cls(runner, _prepared(runner.network, size, runner), budget_bytes, tile)
+        prepared = _prepared(runner.network, size, runner)
+        return cls(runner, prepared.graph, budget_bytes, tile, prepared.plans)
 
     @property
     def exact(self) -> bool:
@@ -91,27 +95,39 @@ class ExactEngine:
 
     def plan(self, window: Window) -> StripPlan:
         """Return how a window is cut into strips."""
-        size = size_of(window)
-        if size not in self._plans:
-            self._plans[size] = self._plan(window)
-        return self._plans[size]
+        key = (size_of(window), self.budget_bytes, self.tile)
+        if key not in self._plans:
+            self._plans[key] = self._plan(window)
+        return self._plans[key]
 
     def _plan(self, window: Window) -> StripPlan:
         rows = ROWS["cpu" if self.runner.device.type == "cpu" else "gpu", self.graph.dims]
         return plan_strips(self.graph, self.budget_bytes, window, rows, self.runner.dtype, self.tile)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A graph, for which state of a network it was made, and how windows of it are cut into strips."""
+
+    state: object
+    graph: Graph
+    plans: dict[PlanKey, StripPlan] = field(default_factory=dict)
+
+
 # The graph made last of each network: a preview and the run that follows it share one.
-_GRAPHS: WeakKeyDictionary[Network, tuple[object, Graph]] = WeakKeyDictionary()
+_PREPARED: WeakKeyDictionary[Network, _Prepared] = WeakKeyDictionary()
 
 
-def _prepared(network: Network, size: Sequence[int], runner: Runner) -> Graph:
+def _prepared(network: Network, size: Sequence[int], runner: Runner) -> _Prepared:
     """Return the graph of a network for images of a size; made again if its weights have changed."""
     tensors = (*network.parameters(), *network.buffers())
     versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)  # noqa: SLF001
     state = (tuple(size), runner.device, runner.dtype, versions)
-    found = _GRAPHS.get(network)
-    if found is None or found[0] != state:
-        with torch.no_grad():
-            found = _GRAPHS[network] = (state, prepare(network, size, runner.device, runner.dtype))
-    return found[1]
+    known = _PREPARED.get(network)
+    if known is not None and known.state == state:
+        return known
+    del known
+    _PREPARED.pop(network, None)  # its weights are not held beside those of the new one
+    with torch.no_grad():
+        made = _PREPARED[network] = _Prepared(state, prepare(network, size, runner.device, runner.dtype))
+    return made

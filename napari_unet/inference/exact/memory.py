@@ -17,7 +17,7 @@ from napari_unet.inference.exact.executor import Read, compute
 from napari_unet.inference.exact.folding import moved
 from napari_unet.inference.exact.graph import Graph
 from napari_unet.inference.exact.intervals import Window, size_of
-from napari_unet.inference.exact.packing import unpack
+from napari_unet.inference.exact.packing import PackedConvolution, unpack
 from napari_unet.inference.exact.streaming import Strip, longest_axis
 
 # After so many strips nothing new happens until the last one, which is smaller.
@@ -55,8 +55,9 @@ def strip_bytes(
 
 
 def weight_bytes(graph: Graph) -> int:
-    """Return the memory that the weights take."""
+    """Return the memory that the weights take, those that oneDNN has put in its own order included."""
     tensors = pytree.tree_leaves([vars(unpack(node.operation)) for node in graph.nodes])
+    tensors += [node.operation.weight for node in graph.nodes if isinstance(node.operation, PackedConvolution)]
     return sum(x.numel() * x.element_size() for x in tensors if isinstance(x, Tensor))
 
 

@@ -69,6 +69,7 @@ class DirectWriter:
 
     def __init__(self, out: Reordered, window: Window) -> None:
         self._out, self._window = out, window
+        self._told: list[Window] = []
 
     def write(self, placed: Placed) -> list[Window]:
         """Write a block.
@@ -81,7 +82,11 @@ class DirectWriter:
         region, values = placed
         with writable():
             self._out.put(_within(region, self._window), stored(values, self._out.dtype)[:, None])
-        return [region]
+        # What is visible of a volume comes twice: first by itself, and then with the rest.
+        new = subtract(region, self._told)
+        for part in new:
+            join(self._told, part)
+        return new
 
     def close(self) -> list[Window]:
         """Nothing is left."""

@@ -117,6 +117,14 @@ def test_what_is_seen_is_predicted_first_and_the_same(case):
     assert all(tile.done <= tile.total for tile in tiles)
 
 
+def test_each_pixel_is_told_of_once(case):
+    out, tiles = run(case, Wish(visible=((0, 1), (4, 6), (10, 20), (10, 20))))
+    told = np.zeros(out.shape[1:], int)
+    for region in (region for tile in tiles for region in tile.written):
+        told[tuple(slice(*part) for part in region)] += 1
+    assert (told == 1).all()
+
+
 def test_what_is_done_is_not_touched(case):
     done = (((0, 1), (0, 10), (0, 60), (0, 50)), ((1, 2), (2, 7), (0, 33), (0, 50)))
     out, tiles = run(case, Wish(done=done))

@@ -33,9 +33,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 @contextmanager
-def unseen(layer: Labels) -> Iterator[None]:
+def unseen(layer: Labels, *, unless: bool = False) -> Iterator[None]:
     """Write into a layer what nobody has looked at, such as a new prediction: it is not marked as reviewed."""
-    _UNSEEN.add(layer)
+    if not unless:
+        _UNSEEN.add(layer)
     try:
         yield
     finally:

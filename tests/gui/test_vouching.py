@@ -181,3 +181,16 @@ def test_choosing_a_mode_puts_the_rectangle_away(viewer, controller, stack):
     viewer.layers.selection.active = next(layers.with_role(viewer, "correction"))
     assert controller.state.review.marking == ""
     assert reviewed.mouse_pan
+
+
+def test_what_is_filtered_out_of_sight_is_not_vouched_for(patient, controller, stack, qtbot):
+    correction, reviewed = stack
+    correction.data[:, 40:42, 40:42] = 5
+    correction.data[:, 60:90, 60:90] = 6
+    filtering = controller.tools.filtering
+    filtering.look(smaller_px=10)
+    qtbot.waitUntil(lambda: controller.state.tooling.filter.unwanted == 1)
+    filtering.remove()
+    qtbot.waitUntil(lambda: (correction.data == 5).any(axis=(1, 2)).sum() < 5)  # in the slice on the screen
+    assert (correction.data == 6).any()
+    assert not reviewed.data.any()

@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 from napari_unet.errors import LabelsError
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.editing import apply_changes, write_undoably
+from napari_unet.gui.margins import unseen
 from napari_unet.gui.tools.known import Known
 from napari_unet.gui.tools.pane import Pane, Place, Point, pane_of
 from napari_unet.gui.tools.sketch import Sketch
@@ -118,7 +119,13 @@ class Bench:
         self._work.do(self.layer, compute, use)
 
     def edit(
-        self, pane: Pane, compute: Callable[[], Sequence[Change]], told: str | Callable[[], str], nothing: str = ""
+        self,
+        pane: Pane,
+        compute: Callable[[], Sequence[Change]],
+        told: str | Callable[[], str],
+        nothing: str = "",
+        *,
+        looked_at: bool = True,
     ) -> None:
         """Work out changes of a pane, and apply them as one step.
 
@@ -128,6 +135,8 @@ class Bench:
             To say afterwards.
         nothing : str
             To say if there were none.
+        looked_at : bool
+            Whether the user sees what is changed; else it is not marked as reviewed.
         """
 
         def use(changes: Sequence[Change]) -> Iterator[None] | None:
@@ -136,8 +145,9 @@ class Bench:
                 return None
             whole = [pane.whole(change) for change in changes]
             if sum(change.values.size for change in whole) > AT_ONCE_PX:
-                return self._write_slowly(whole, told)
-            apply_changes(self.layer, whole)
+                return self._write_slowly(whole, told, looked_at=looked_at)
+            with unseen(self.layer, unless=looked_at):
+                apply_changes(self.layer, whole)
             self._said(told)
             return None
 
@@ -146,7 +156,9 @@ class Bench:
     def _said(self, told: str | Callable[[], str]) -> None:
         self.tell(told if isinstance(told, str) else told())
 
-    def _write_slowly(self, changes: Sequence[Change], told: str | Callable[[], str]) -> Iterator[None]:
+    def _write_slowly(
+        self, changes: Sequence[Change], told: str | Callable[[], str], *, looked_at: bool
+    ) -> Iterator[None]:
         """Write changes a block at a time; still one step of the history.
 
         Meanwhile the layer cannot be painted on: a stroke or an undo in between would spoil the history.
@@ -171,7 +183,8 @@ class Bench:
             layer.events.mode.disconnect(stay)
             for key in _HISTORY_KEYS:
                 layer.bind_key(key, None)
-            layer._commit_stroke()  # noqa: SLF001
+            with unseen(layer, unless=looked_at):
+                layer._commit_stroke()  # noqa: SLF001
             layer.mode = mode
             layer.refresh(extent=False)
         self._said(told)

@@ -117,7 +117,7 @@ class Filtering:
 
         if self._work.busy:
             raise LabelsError("The objects are still being counted. Try again in a moment.")
-        bench.edit(pane, compute, done, nothing)
+        bench.edit(pane, compute, done, nothing, looked_at=False)
 
 
 def _key(bench: Bench, pane: Pane) -> tuple[object, ...]:

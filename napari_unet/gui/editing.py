@@ -39,8 +39,26 @@ def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int]
             write_undoably(layer, box, change.values.reshape([stop - start for start, stop in box]))
             boxes.append(box)
     if boxes:
-        layer.refresh(extent=False)
+        show(layer, boxes)
     return boxes
+
+
+def show(layer: Labels, boxes: Sequence[Box]) -> None:
+    """Draw what has changed; only that, where napari could do so for a stroke of the brush as well.
+
+    A whole plane of 8192 x 8192 pixels would take a tenth of a second.
+    """
+    seen, shown = layer._slice.image, list(layer._slice_input.displayed)  # noqa: SLF001  # pinned by a test
+    simple = len(shown) == 2 and layer.contour == 0 and layer._slicing_state.loaded  # noqa: SLF001
+    if not simple or not np.shares_memory(seen.raw, layer.data) or seen.view.shape != seen.raw.shape:
+        layer.refresh(extent=False)
+        return
+    elsewhere = layer._get_pt_not_disp()  # noqa: SLF001
+    for box in boxes:
+        if all(box[dim][0] <= at < box[dim][1] for dim, at in elsewhere.items()):
+            part = slices(tuple(box[dim] for dim in shown))
+            seen.view[part] = layer.colormap._data_to_texture(seen.raw[part])  # noqa: SLF001
+            layer.events.labels_update(data=seen.view[part], offset=[place.start for place in part])
 
 
 def write_undoably(layer: Labels, box: Box, values: npt.NDArray[Any]) -> None:

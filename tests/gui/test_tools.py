@@ -1,8 +1,13 @@
 """Tools on the correction layer, by the mouse and the keyboard of a viewer that is shown."""
 
 import numpy as np
+import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from scenes import FLAT, SCALED, STACK
+
+from napari_unet.gui.editing import apply_changes
+from napari_unet.objects.editing.changes import Change
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -231,3 +236,21 @@ def test_a_volume_seen_in_3d(scene):
     s.hand.press("D")
     s.hand.click((0, 30, 60))
     assert np.array_equal(s.one_step(before), np.where(STACK == 2, 0, STACK))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 2, 0)])
+def test_what_is_drawn_is_what_the_labels_are(order):
+    rng = np.random.default_rng(1)
+    viewer = ViewerModel()
+    layer = viewer.add_labels(rng.integers(0, 9, (4, 20, 30)))
+    viewer.dims.order = order
+    changes = [Change(((0, 3), (2, 18), (4, 22)), rng.integers(0, 9, (3, 16, 18)))]
+    viewer.dims.point = (1, 10, 10)
+    redrawn = []
+    layer.events.set_data.connect(lambda: redrawn.append(1))
+    apply_changes(layer, changes)
+    drawn = layer._slice.image.view.copy()
+    assert not redrawn  # only the box
+    layer.refresh()
+    assert np.array_equal(drawn, layer._slice.image.view)
+    assert np.array_equal(layer.data[0:3, 2:18, 4:22], changes[0].values)

@@ -18,7 +18,7 @@ from napari_unet.objects.editing.changes import Box, Change, Mask, changes_of, e
 from napari_unet.objects.editing.proposing import propose
 
 # The first window around a click, and the widest one.
-REACH_PX, WIDEST_PX = 64, 512
+REACH_PX, WIDEST_PX = 64, 256
 DEEPEST_PX = 96
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from napari_unet.errors import LabelsError
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.tools.bench import Bench
 from napari_unet.gui.tools.pane import Pane
@@ -45,6 +44,11 @@ class Filtering:
     def relabel(self) -> None:
         """Give the objects the ids 1, 2, 3 and so on."""
         self._desk.attempt(self._relabel)
+
+    @property
+    def busy(self) -> bool:
+        """Whether objects are being counted."""
+        return self._work.busy
 
     def close(self) -> None:
         """Stop counting."""
@@ -115,8 +119,6 @@ class Filtering:
             self._desk.attempt(lambda: self._count(bench))
             return told()
 
-        if self._work.busy:
-            raise LabelsError("The objects are still being counted. Try again in a moment.")
         bench.edit(pane, compute, done, nothing, looked_at=False)
 
 

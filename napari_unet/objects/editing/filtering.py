@@ -61,7 +61,7 @@ def census(labels: Labels) -> Census:
     boxes: dict[int, Box] = {}
     touching: set[int] = set()
     for box in _strips(labels.shape):
-        _look(np.asarray(labels[slices(box)]), box, sizes, boxes)
+        _look(np.array(labels[slices(box)]), box, sizes, boxes)
     for edge in (labels[..., 0, :], labels[..., -1, :], labels[..., 0], labels[..., -1]):
         touching.update(int(number) for number in np.unique(edge))
     ids = np.array(sorted(sizes), np.int64)

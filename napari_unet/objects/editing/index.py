@@ -100,7 +100,7 @@ class ObjectIndex:
 
 def _extents(labels: Labels, block: Box, only: int | None = None) -> dict[int, Box]:
     """Return the boxes of the objects in a block."""
-    values = np.asarray(labels[slices(block)])
+    values = np.array(labels[slices(block)])  # a copy: the user may paint meanwhile
     if only is not None:
         values = np.where(values == only, only, 0)
     ids = np.unique(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -106,6 +107,8 @@ class Recorder:
         self._painted.clear()
         self._array = self._layer.data
         self._sums.clear()
+        for place in islice(self._visible_blocks(), MOST_BLOCKS):
+            self._sums[place] = self._sum(place)[1]
         self._tell("data", [whole(self._array.shape)])
 
     def _tell(self, kind: str, boxes: list[Box]) -> None:

@@ -223,6 +223,8 @@ class Session:
             self._problem = problem
             if not problem:
                 self._unsafe -= {key for key, living in layers.items() if self._layers.get(key) is living}
+                # Those that have another array meanwhile are not in it.
+                self._wanted = self._wanted or bool(self._unsafe & set(self._layers))
                 self._last = time.time()
             self._lock.notify_all()
         self._announce()

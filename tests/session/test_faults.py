@@ -1,4 +1,4 @@
-"""Every single call that writes to the disk fails once: nothing is lost, the user is told, and a later attempt works."""
+"""Each call that writes to the disk fails once: nothing is lost, the user is told, and a later attempt works."""
 
 import contextlib
 import errno

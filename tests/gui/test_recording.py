@@ -1,0 +1,146 @@
+"""Whatever is done to a label layer, a recorder and a session keep the same as the layer shows."""
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_unet.gui.editing import apply_changes
+from napari_unet.gui.recording import Recorder, boxes_of
+from napari_unet.objects.editing.changes import Change
+from napari_unet.session.project import ImageIdentity, open_project
+from napari_unet.session.recovery import restore
+from napari_unet.session.session import Session
+
+SHAPE = (4, 60, 80)
+KINDS = ["paint", "stroke", "ball", "erase", "fill", "polygon", "items", "ours", "undo", "redo", "data", "raw"]
+
+
+@pytest.fixture
+def kept(tmp_path, qapp):
+    """A layer, its recorder, its session and its project."""
+    image = ImageIdentity(name="cells", shape=SHAPE, dtype="<u2", fingerprint="00")
+    project = open_project(image, tmp_path / "cells.napari-unet")
+    layer, session, told = Labels(np.zeros(SHAPE, np.uint32)), Session(project), []
+
+    def record(kind, boxes):
+        told.append(kind)
+        if kind == "data":
+            session.replace_array("correction", layer.data)
+        else:
+            session.record("correction", kind, boxes)
+
+    session.add_layer("correction", layer.data, {})
+    recorder = Recorder(layer, record)
+    recorder.look_over()
+    recorder.told = told
+    yield layer, recorder, session, project
+    recorder.close()
+    session.close()
+
+
+def place(rng):
+    return tuple(int(rng.integers(0, n)) for n in SHAPE)
+
+
+def act(layer, kind, rng, label):  # noqa: C901  # one line for each kind
+    """Do something to the layer."""
+    at = place(rng)
+    if kind == "stroke":
+        with layer.block_history():
+            for step in range(4):
+                layer.paint((at[0], at[1], min(79, at[2] + 5 * step)), label)
+    elif kind == "ball":
+        layer.n_edit_dimensions = 3
+        layer.paint(at, label)
+        layer.n_edit_dimensions = 2
+    elif kind in {"paint", "erase"}:
+        layer.paint(at, 0 if kind == "erase" else label)
+    elif kind == "fill":
+        layer.fill(at, label)
+    elif kind == "polygon":
+        layer.paint_polygon([(at[0], *place(rng)[1:]) for _ in range(4)], label)
+    elif kind == "items":
+        layer.data_setitem(tuple(np.array(axis) for axis in zip(at, place(rng), strict=True)), label)
+    elif kind == "ours":
+        boxes = [((at[0], at[0] + 1), (y, y + 5), (x, x + 6)) for y, x in ((3, 4), (6, 7), (50, 70))]
+        apply_changes(layer, [Change(box, np.full((1, 5, 6), label, np.uint32)) for box in boxes])
+    elif kind == "data":
+        layer.data = np.where(rng.random(SHAPE) < 0.1, label, layer.data).astype(np.uint32)
+    elif kind == "raw":
+        layer.data[0, at[1] :, at[2] :] = label
+    else:
+        getattr(layer, kind)()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_restored_is_what_the_layer_shows(kept, seed):
+    layer, recorder, session, project = kept
+    rng = np.random.default_rng(seed)
+    layer.brush_size = 7
+    for label in range(1, 31):
+        kind = str(rng.choice(KINDS))
+        act(layer, kind, rng, label)
+        if kind == "raw":
+            recorder.look_over()
+        recorder.flush()
+        if label % 6 == 0:
+            assert session.wait()
+            assert np.array_equal(restore(project).layers["correction"].array, layer.data), kind
+        if rng.random() < 0.1:
+            session.snapshot()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_edit_is_told(kept, kind, qtbot):
+    layer, recorder, session, project = kept
+    rng = np.random.default_rng(5)
+    for plane in range(SHAPE[0]):
+        layer.fill((plane, 5, 5), 9)
+    if kind == "redo":
+        layer.undo()
+    recorder.flush()
+    recorder.told.clear()
+    act(layer, kind, rng, 30)
+    wanted = kind if kind in {"undo", "redo", "data", "raw"} else "paint"
+    qtbot.waitUntil(lambda: recorder.told[:1] == [wanted], timeout=10_000)
+    assert session.wait()
+    assert np.array_equal(restore(project).layers["correction"].array, layer.data)
+
+
+def test_a_write_by_others_right_after_a_stroke_is_seen(kept):
+    layer, recorder, session, project = kept
+    layer.paint((0, 20, 20), 9)
+    recorder.flush()
+    layer.data[0, 5, 5] = 77
+    recorder.look_over()
+    assert recorder.told[-1] == "raw"
+    assert session.wait()
+    assert restore(project).layers["correction"].array[0, 5, 5] == 77
+
+
+def test_two_recorders_may_end_in_any_order(kept):
+    layer, recorder, *_ = kept
+    for first_ends_first in (True, False):
+        told = []
+        first, second = (Recorder(layer, lambda kind, _boxes, told=told: told.append(kind)) for _ in range(2))
+        layer.paint((0, 20, 20), int(layer.data[0, 20, 20]) + 1)
+        ending, staying = (first, second) if first_ends_first else (second, first)
+        ending.close()
+        staying.flush()
+        told.clear()
+        layer.undo()
+        assert told == ["undo"]
+        staying.close()
+        told.clear()
+        layer.redo()
+        assert not told
+    recorder.flush()
+
+
+def test_napari_still_keeps_its_history_as_we_read_it():
+    layer = Labels(np.zeros((30, 30), np.uint8))
+    layer.paint((10, 10), 3)
+    (atom,) = layer._undo_history[-1]
+    assert boxes_of([atom])[0][0][0] <= 10 < boxes_of([atom])[0][0][1]
+    layer.undo()
+    assert len(layer._redo_history) == 1

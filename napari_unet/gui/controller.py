@@ -54,6 +54,7 @@ class Controller:
         self.tools = Toolbox(desk, lambda: self.segmenting.kept)
         self.objects = ObjectTable(desk)
         self.vouching = Vouching(desk)
+        self.correcting.marked.connect(self.vouching.settle)
         self.reviewing = Reviewing(desk, self.segmenting, self.vouching)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.keeper)
         self.exporting = Exporting(desk)

@@ -12,16 +12,18 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels
+from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import LabelsError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.editing import apply_changes
 from napari_unet.gui.keeping import Keeper
 from napari_unet.gui.state import ReviewedCount
+from napari_unet.objects.editing.changes import Box, Change, slices
 
 Extent = Literal["visible", "plane", "everything"]
-Box = tuple[tuple[int, int], ...]
 
 _COUNT_DELAY_MS = 300
 _COUNT_SLICE_S = 0.008
@@ -35,7 +37,14 @@ class Correcting:
     desk : Desk
     keeper : Keeper
         Keeps them on the disk.
+
+    Attributes
+    ----------
+    marked : signal
+        Sent when the user has vouched for a region, or no longer does.
     """
+
+    marked = Signal()
 
     def __init__(self, desk: Desk, keeper: Keeper) -> None:
         self._desk, self._keeper = desk, keeper
@@ -125,7 +134,8 @@ class Correcting:
     def _set_reviewed(self, extent: Extent, value: int) -> None:
         correction, reviewed = self._desk.correction()
         box = self._box(correction, extent)
-        fill_undoably(self._desk.viewer, reviewed, box, value)
+        fill_undoably(reviewed, box, value)
+        self.marked.emit()
         self._counter.restart()
         where = {"visible": "The visible region", "plane": "This slice", "everything": "Everything"}
         if value:
@@ -152,37 +162,17 @@ def shown_dims(viewer: ViewerModel, layer: Labels) -> list[int]:
     return [dim - offset for dim in viewer.dims.displayed if dim >= offset]
 
 
-def fill_undoably(viewer: ViewerModel, layer: Labels, box: Box, value: int) -> None:
+def fill_undoably(layer: Labels, box: Box, value: int) -> None:
     """Give a box of a label layer one value, as one step that Ctrl+Z takes back.
-
-    Rectangle by rectangle with napari's own polygon tool: its undo history then holds the old
-    values only, not an index for every pixel.
 
     Parameters
     ----------
     box : tuple of (start, stop)
         Along the dimensions of the layer's array.
     """
-    painted = sorted(shown_dims(viewer, layer)[-2:])
-    (y0, y1), (x0, x1) = (box[dim] for dim in painted)
-    others = [range(*box[dim]) for dim in range(layer.ndim) if dim not in painted]
-    settings = layer.preserve_labels, layer.n_edit_dimensions
-    layer.preserve_labels, layer.n_edit_dimensions = False, 2
-    try:
-        with layer.block_history():
-            for place in np.ndindex(*(len(other) for other in others)):
-                at = iter(other[i] for other, i in zip(others, place, strict=True))
-                fixed = {dim: next(at) for dim in range(layer.ndim) if dim not in painted}
-                corners = [(y0, x0), (y0, x1 - 1), (y1 - 1, x1 - 1), (y1 - 1, x0)]
-                points = [_point(layer.ndim, fixed, dict(zip(painted, c, strict=True))) for c in corners]
-                layer.paint_polygon(points, value)
-    finally:
-        layer.preserve_labels, layer.n_edit_dimensions = settings
-
-
-def _point(ndim: int, fixed: dict[int, int], painted: dict[int, int]) -> list[int]:
-    known = fixed | painted
-    return [known[dim] for dim in range(ndim)]
+    if (layer.data[slices(box)] != value).any():
+        values = np.broadcast_to(np.asarray(value, layer.data.dtype), [stop - start for start, stop in box])
+        apply_changes(layer, [Change(box, values)])
 
 
 def _activate(viewer: ViewerModel, correction: Labels) -> None:

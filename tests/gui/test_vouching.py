@@ -101,6 +101,12 @@ def test_what_somebody_vouched_for_is_never_taken_back(patient, viewer, controll
     controller.vouching.vouch(((1, 2), (25, 35), (25, 35)))  # all marked already
     correction.undo()
     assert reviewed.data[1, 25:35, 25:35].all()
+    controller.vouching.set_margin(200)
+    viewer.dims.set_point(0, 1 + 2 * 4)
+    correction.paint((4, 30, 30), 3)
+    controller.correcting.mark("plane")  # all marked already, too
+    correction.undo()
+    assert reviewed.data[4].all()
 
 
 def test_a_prediction_is_not_vouched_for(patient, stack):

@@ -22,7 +22,8 @@ from napari_unet.export.table import save_table
 from napari_unet.export.tiff import save_masks, save_probabilities
 from napari_unet.imaging.image import Image, from_canonical
 from napari_unet.imaging.reading import image_name, read_image
-from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.config import InferenceConfig, describe_way
+from napari_unet.inference.pipeline import Prediction
 from napari_unet.inference.segmentation import Segmentation, segment_events
 from napari_unet.jobs.explaining import explain
 from napari_unet.jobs.scratch import Scratch, open_array
@@ -111,7 +112,8 @@ def segment_files(
             with _room_for_probabilities(model, image, wanted=outputs.probabilities) as room:
                 segmentation = segment_image(model, image, inference, options, room)
                 written = write_results(outputs, image_name(path), image, segmentation)
-            typer.echo(f"{path}: {segmentation.count} objects, {', '.join(str(file) for file in written)}")
+            how = _how(segmentation.prediction, inference)
+            typer.echo(f"{path}: {segmentation.count} objects ({how}), {', '.join(str(file) for file in written)}")
         except Cancelled:
             raise
         except Exception as error:  # one bad image must not end a night's work
@@ -131,6 +133,11 @@ def segment_image(
 ) -> Segmentation:
     """Segment one image while a bar shows the progress; `probabilities` is written if given."""
     return run_shown(segment_events(model, image, inference, options, (probabilities, None)), image.name)
+
+
+def _how(prediction: Prediction, inference: InferenceConfig) -> str:
+    seam = None if prediction.seam is None else prediction.seam.mean
+    return describe_way(prediction.exact, seam, fast=inference.fast)
 
 
 def write_results(outputs: Outputs, stem: str, image: Image, segmentation: Segmentation) -> list[Path]:

@@ -21,7 +21,7 @@ from napari_unet.gui.progress import in_words, percent
 from napari_unet.gui.state import Activity, Segmented
 from napari_unet.gui.tasks import Aside, Remote, Task
 from napari_unet.gui.watching import TileDisplay
-from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.config import InferenceConfig, describe_way
 from napari_unet.inference.fast.library import MISSING
 from napari_unet.jobs.requests import (
     ArrayRef,
@@ -281,16 +281,8 @@ class Segmenting:
         where = result.device.upper() if result.device else "CPU"
         took = f"{seconds:.1f} s" if seconds < 60 else in_words(seconds)
         notes = "".join(f" {note}" for note in result.notes)
-        self._desk.state.tell(f"{count} in {took} on {where} · {_how(result, job)}.{notes}{merged}")
-
-
-def _how(result: SegmentResult, job: Job) -> str:
-    """Say whether the pieces fit together exactly."""
-    if result.exact:
-        return "exact"
-    if result.seam is None:
-        return "8-bit integers" if job.inference.fast else "in tiles that are not exact: seams are possible"
-    return f"blended windows; they differ by {100 * result.seam:.1f} % on average where they overlap"
+        how = describe_way(result.exact, result.seam, fast=job.inference.fast)
+        self._desk.state.tell(f"{count} in {took} on {where} · {how}.{notes}{merged}")
 
 
 def _counted(count: int, spec: ModelSpec) -> str:

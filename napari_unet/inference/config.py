@@ -71,3 +71,25 @@ class Cost(Config):
     seconds: float
     tiles: int
     device: str
+
+
+def describe_way(exact: bool, seam: float | None, *, fast: bool = False) -> str:
+    """Say in a few words how the pieces of a prediction fit together.
+
+    Parameters
+    ----------
+    exact : bool
+        Whether it equals one forward pass over the whole image.
+    seam : float, optional
+        By how much windows that overlap differ on average, in probability.
+    fast : bool
+        Whether the fast mode was wanted.
+
+    >>> describe_way(False, 0.004)
+    'blended windows; they differ by 0.4 % on average where they overlap'
+    """
+    if exact:
+        return "exact"
+    if seam is None:
+        return "8-bit integers" if fast else "in tiles that are not exact: seams are possible"
+    return f"blended windows; they differ by {100 * seam:.1f} % on average where they overlap"

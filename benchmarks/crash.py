@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,7 +190,7 @@ def judge(ledger: Ledger, found: Restored | None, killed: float, outcome: Outcom
     return there
 
 
-def run(kills: int, seed: int, chain: int) -> Outcome:
+def run(kills: int, seed: int, chain: int, keep: Path | None = None) -> Outcome:
     """Kill viewers, some of them after one another in the same project."""
     outcome = Outcome()
     painter = Path(__file__).with_name("painting_viewer.py")
@@ -203,7 +204,10 @@ def run(kills: int, seed: int, chain: int) -> Outcome:
                     if before is not None and ledger.start not in {None, before}:
                         outcome.strange += 1
                         outcome.remarks.append("the viewer went on with something else than was recovered")
+                    wrong = len(outcome.remarks)
                     before = judge(ledger, recovered(Path(name), outcome), killed, outcome)
+                    if keep is not None and len(outcome.remarks) > wrong:
+                        shutil.copytree(name, keep / str(outcome.kills))
             sys.stderr.write(f"{outcome.kills} kills, {outcome.edits} edits, {outcome.remarks[-3:]}\n")
     finally:
         forks.kill()
@@ -218,8 +222,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chain", type=int, default=5, help="kills on each project")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--keep", type=Path, help="keep copies of projects in which something is wrong")
     given = parser.parse_args()
-    outcome = run(given.kills, given.seed, given.chain)
+    outcome = run(given.kills, given.seed, given.chain, given.keep)
     figures = asdict(outcome) | {"clean": outcome.clean}
     if given.json:
         given.json.write_text(json.dumps(figures))

@@ -63,7 +63,7 @@ def click_row(qtbot, table, row, modifier=Qt.KeyboardModifier.NoModifier):
 
 def test_the_table_says_what_objects_are_like(shown):
     *_, table = shown
-    assert [title for _, title, _ in table.list.columns] == ["Id", "Volume\nµm³", "Slices", "Mean", "Reviewed"]
+    assert [title for _, title, _ in table.list.columns] == ["Id", "Volume\nµm³", "Slices", "Mean", "Re-\nviewed"]
     assert texts(table, "label") == [str(n) for n in range(1, 13)]
     assert texts(table, "size")[0] == f"{2 * 5 * 5 * 0.5:.1f}"
     assert texts(table, "slices")[:4] == ["0–1", "1–2", "2–3", "0–1"]

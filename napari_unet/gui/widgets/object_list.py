@@ -53,7 +53,7 @@ class ObjectList(QAbstractTableModel):  # type: ignore[misc]
 
     def tsv(self, rows: list[int]) -> str:
         """Return some rows as a table of tab-separated values, with the titles above."""
-        lines = ["\t".join(title.replace("\n", " ") for _, title, _ in self.columns)]
+        lines = ["\t".join(title.replace("-\n", "").replace("\n", " ") for _, title, _ in self.columns)]
         for row in rows:
             place = self.place(row)
             lines.append("\t".join(_exact(key, self.listed, place) for key, _, _ in self.columns))
@@ -122,7 +122,7 @@ def columns_of(listed: Listed) -> list[Column]:
         channel = f"\nch {listed.channel}" if listed.channels > 1 else ""
         columns.append(("mean", f"Mean{channel}", "Mean of the image over the object"))
     if listed.judged:
-        columns.append(("reviewed", "Reviewed", "Whether all of its pixels are reviewed, some, or none"))
+        columns.append(("reviewed", "Re-\nviewed", "Whether all of its pixels are reviewed, some, or none"))
     return columns
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QSlider
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QSlider, QWidget
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.tools.showing import ToolName
-from napari_unet.gui.widgets.base import SPACING, Step, button, silent
+from napari_unet.gui.widgets.base import SPACING, Step, add_to_form, button, form_layout, silent
 from napari_unet.gui.widgets.filter_options import FilterOptions
 
 _COLUMNS = 3
@@ -54,7 +54,9 @@ class ToolBar(Step):
         self.extent.valueChanged.connect(lambda value: tools.set_extent(value / 100))
         self._grid([*self.tools.values(), self.new, *self.shapes, *self.slices])
         self.filter = FilterOptions(controller)
-        self.add(self.extent, self.volume, self.filter)
+        self.taking = QWidget()
+        add_to_form(form_layout(self.taking), "Take in", self.extent)
+        self.add(self.taking, self.volume, self.filter)
         self.bind(self._show, "tooling")
         self.bind(self._enable, "axes", "counts", "image")
 
@@ -68,7 +70,7 @@ class ToolBar(Step):
     def _show(self) -> None:
         for name, one in self.tools.items():
             one.setChecked(self.state.tooling.tool == name)
-        self.extent.setVisible(self.state.tooling.tool == "smart fill")
+        self.taking.setVisible(self.state.tooling.tool == "smart fill")
         with silent(self.extent):
             self.extent.setValue(round(100 * self.state.tooling.extent))
 

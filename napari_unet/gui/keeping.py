@@ -73,6 +73,8 @@ class Keeper:
         self._found: dict[str, _Found] = {}
         self._kept: dict[str, _Kept] = {}
         self._asides: list[tuple[_Aside, Callable[[_Aside], None]]] = []
+        self._looking: set[str] = set()  # images whose projects are being looked for
+        self._waiting: set[str] = set()  # those of them that are to be kept when that has ended
         self._closed = False
         self._noted = 0.0
         self._timer = QTimer()
@@ -88,6 +90,9 @@ class Keeper:
         if self._closed or image is None or image in self._found or image in self._kept:
             self._show()
             return
+        if image in self._looking:
+            return
+        self._looking.add(image)
         identify = self._identity(self._desk.image_layer(image))
         self._aside(partial(_find, identify), partial(self._on_found, image))
 
@@ -102,6 +107,9 @@ class Keeper:
     def begin(self, image: str) -> None:
         """Keep the correction layers of an image from now on."""
         if image in self._kept:
+            return
+        if image in self._looking:  # it is just being opened, and nobody else can
+            self._waiting.add(image)
             return
         found = self._found.pop(image, None)
         if found is not None:
@@ -138,15 +146,19 @@ class Keeper:
         )
 
     def _on_found(self, image: str, aside: _Aside) -> None:
+        self._looking.discard(image)
+        waiting = image in self._waiting
+        self._waiting.discard(image)
         found: _Found | None = aside.result
         if aside.error is not None:
             self._desk.state.tell(str(aside.error), "warning")
-        if found is None:
-            return
-        if image in self._kept or layers.by_id(self._desk.viewer, image) is None:
+        if found is not None and layers.by_id(self._desk.viewer, image) is None:
             found.project.close(clean=not found.project.unclean)
             return
-        self._found[image] = found
+        if found is not None:
+            self._found[image] = found
+        if waiting:
+            self.begin(image)
         self._show()
 
     # -- bringing back --------------------------------------------------------

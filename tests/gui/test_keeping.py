@@ -180,3 +180,17 @@ def test_a_model_is_kept_with_where_it_comes_from(controller, image, tmp_path, q
         controller.keeper._kept[controller.state.image].session.journal.state.number,
     )
     assert (project.models / entry.file).read_bytes() == b"weights"
+
+
+def test_correcting_may_begin_while_the_project_is_being_looked_for(viewer, client, controller, image, qtbot):
+    start(controller, qtbot)
+    controller.keeper.close()
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    again = Controller(viewer, client)
+    try:
+        viewer.add_image(IMAGE)
+        again.correcting.start()
+        qtbot.waitUntil(lambda: kept(again).saved, timeout=20000)
+    finally:
+        again.close()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ MOST_EDITS = 2000
 IDLE_S = 60.0
 # After a snapshot that failed, another one is tried.
 RETRY_S = 5.0
+# A snapshot waits so long for the journal; if that cannot be written, a snapshot is all there is.
+SETTLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Session:
         self.project = project
         self._on_change = on_change
         self._layers: dict[str, _Living] = {}
+        self._entered: dict[str, _Living] = {}
         self._lock = threading.Condition()
         self._wanted = self._closing = False
         self._since = 0
@@ -210,9 +214,11 @@ class Session:
     def _save(self, layers: Mapping[str, _Living], number: int) -> None:
         """Make a snapshot and drop what it makes needless."""
         try:
-            self._enter(layers)
+            self._enter()
             contents = {key: (living.array, living.about) for key, living in layers.items()}
-            write_snapshot(self.project.snapshots, number, time.time(), contents)
+            write_snapshot(
+                self.project.snapshots, number, time.time(), contents, partial(self.journal.wait, None, SETTLE_S)
+            )
             retire(self.project.journal, prune(self.project.snapshots))
             problem = ""
         except (NapariUnetError, OSError) as error:
@@ -229,8 +235,10 @@ class Session:
             self._lock.notify_all()
         self._announce()
 
-    def _enter(self, layers: Mapping[str, _Living]) -> None:
-        """Write into the project which layers there are."""
+    def _enter(self) -> None:
+        """Write into the project which layers there are, if that is not there yet."""
+        with self._lock:
+            layers = dict(self._layers)
         entries = {
             key: LayerEntry(
                 shape=tuple(living.array.shape), dtype=np.dtype(living.array.dtype).str, about=dict(living.about)
@@ -239,12 +247,16 @@ class Session:
         }
         if entries != self.project.file.layers:
             self.project.update(layers=entries)
+        self._entered = layers
 
     def _on_journal(self, state: Saved) -> None:
         if not state.problem:
             self._last = time.time()
             if self._layers and not (self.project.folder / FILE).is_file():
                 self._begin_anew()
+            if self._entered.keys() != self._layers.keys():  # without that, edits mean nothing
+                with contextlib.suppress(NapariUnetError):
+                    self._enter()
         self._announce()
 
     def _begin_anew(self) -> None:

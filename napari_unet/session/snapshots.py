@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -94,7 +94,11 @@ class Snapshot:
 
 
 def write_snapshot(
-    folder: Path, number: int, time: float, layers: Mapping[str, tuple[Any, Mapping[str, Any]]]
+    folder: Path,
+    number: int,
+    time: float,
+    layers: Mapping[str, tuple[Any, Mapping[str, Any]]],
+    settle: Callable[[], object] = bool,
 ) -> Snapshot:
     """Write all layers of a project; what they are while this goes on is what is kept.
 
@@ -107,6 +111,9 @@ def write_snapshot(
         Seconds since 1970, UTC.
     layers : dict of (array, about)
         By their keys. Arrays may go on changing: the edits that do so are in the journal.
+    settle : callable
+        Is called when the layers have been read, and returns when all edits so far are in the journal: else what is
+        kept might hold half an edit whose record was lost.
 
     Raises
     ------
@@ -123,6 +130,7 @@ def write_snapshot(
             if _read(temporary, tuple(array.shape), np.dtype(array.dtype)) != crc:
                 raise OSError(None, "what the disk holds differs from what was written")
         stored[key] = StoredLayer(name, tuple(array.shape), np.dtype(array.dtype).str, crc, about)
+    settle()
     manifest = {
         "number": number,
         "time": time,

@@ -299,3 +299,20 @@ def test_a_full_disk(small_disk, monkeypatch):
     session.record("correction", "paint", [((0, 4), (0, 100), (0, 100))])
     until(lambda: session.journal.state.waiting == 0 or session.status.problem)
     session.close()
+
+
+def test_edits_mean_something_before_the_first_snapshot(tmp_path, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr(sessions, "write_snapshot", lambda *_: gate.wait(10))
+    project = open_project(identity(tmp_path))
+    session, array = Session(project), np.zeros(SHAPE, np.uint32)
+    for key in ("correction", "reviewed"):
+        session.add_layer(key, array, {})
+    array[tuple(slice(*part) for part in BOX)] = 5
+    session.record("reviewed", "paint", [BOX])
+    until(lambda: set(projects._read(project.folder / projects.FILE)[0].layers) == {"correction", "reviewed"})
+    assert session.journal.wait()
+    assert not session.status.saved
+    assert np.array_equal(restore(project).layers["reviewed"].array, array)
+    gate.set()
+    session.close()

@@ -23,6 +23,7 @@ from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.recording import Recorder
 from napari_unet.gui.state import Keeping, KeptOffer
+from napari_unet.gui.tasks import Aside, AsideThread
 from napari_unet.gui.whereabouts import go_back, model_of, whereabouts
 from napari_unet.session.identity import fingerprint
 from napari_unet.session.project import ImageIdentity, ModelEntry, Project, known_folder, open_project
@@ -72,7 +73,7 @@ class Keeper:
         self._desk = desk
         self._found: dict[str, _Found] = {}
         self._kept: dict[str, _Kept] = {}
-        self._asides: list[tuple[_Aside, Callable[[_Aside], None]]] = []
+        self._asides: list[tuple[AsideThread, Callable[[AsideThread], None]]] = []
         self._looking: set[str] = set()  # images whose projects are being looked for
         self._waiting: set[str] = set()  # those of them that are to be kept when that has ended
         self._closed = False
@@ -145,7 +146,7 @@ class Keeper:
             fingerprint=fingerprint(array),
         )
 
-    def _on_found(self, image: str, aside: _Aside) -> None:
+    def _on_found(self, image: str, aside: AsideThread) -> None:
         self._looking.discard(image)
         waiting = image in self._waiting
         self._waiting.discard(image)
@@ -173,7 +174,7 @@ class Keeper:
             return
         self._take(image, found.project, found.restored)
 
-    def _on_saved_one(self, image: str, aside: _Aside) -> None:
+    def _on_saved_one(self, image: str, aside: AsideThread) -> None:
         found = self._found.get(image)
         if aside.error is not None or found is None:
             self._desk.state.tell(str(aside.error), "error")
@@ -243,7 +244,7 @@ class Keeper:
 
     # -- keeping --------------------------------------------------------------
 
-    def _on_opened(self, image: str, aside: _Aside) -> None:
+    def _on_opened(self, image: str, aside: AsideThread) -> None:
         if aside.error is not None:
             self._desk.state.tell(str(aside.error), "error")
             return
@@ -303,11 +304,11 @@ class Keeper:
 
     # -- showing --------------------------------------------------------------
 
-    def _aside(self, work: Callable[[], Any], then: Callable[[_Aside], None]) -> None:
+    def _aside(self, work: Callable[[], Any], then: Callable[[AsideThread], None]) -> None:
         """Do something in a thread, and something else afterwards in the main one."""
-        aside = _Aside(work)
+        aside = AsideThread(Aside(work))
         self._asides.append((aside, then))
-        threading.Thread(target=aside.run, daemon=True).start()
+        aside.start()
 
     def _poll(self) -> None:
         for one in list(self._asides):
@@ -337,24 +338,7 @@ class Keeper:
             state.keeping = shown
 
 
-@dataclass(slots=True)
-class _Aside:
-    """Something that is done in a thread."""
-
-    work: Callable[[], Any]
-    result: Any = None
-    error: Exception | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        try:
-            self.result = self.work()
-        except Exception as error:
-            self.error = error
-        self.done.set()
-
-
-def _ignored(_aside: _Aside) -> None:
+def _ignored(_aside: AsideThread) -> None:
     """Of what is a courtesy no failure is told: corrections are safe without it."""
 
 

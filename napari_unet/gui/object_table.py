@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +18,13 @@ from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.editing import apply_changes
 from napari_unet.gui.jumping import show_box
+from napari_unet.gui.listing_thread import ListingThread
 from napari_unet.gui.recording import Recorder
 from napari_unet.imaging.image import Image
 from napari_unet.objects.editing.changes import Box, Change
-from napari_unet.objects.listing import Listing, Rows, Sources, erased, no_rows
+from napari_unet.objects.listing import Rows, Sources, erased, no_rows
 
 _POLL_MS = 60
-# The thread tells what it has so often, and rests a moment after each block: the viewer goes first.
-_TELL_S, _REST_S = 0.4, 0.001
 _TRIES = 3
 
 
@@ -276,7 +273,7 @@ class _Followed:
         marks = None if reviewed is None else to_tzyx(reviewed.data)
         chosen = channel if image is not None and channel < image.sizes["C"] else 0
         self.sources = Sources(to_tzyx(layer.data), marks, image, chosen)
-        self.worker = _Worker(self.sources)
+        self.worker = ListingThread(self.sources)
         self.recorder = _Hearing(layer, self._on_edit)
         self.other = None if reviewed is None else _Hearing(reviewed, self._on_edit)
         self._erasing: _Erasing | None = None
@@ -360,52 +357,3 @@ class _Erasing:
                 self.changes += erased(labels, boxes, ids)
         finally:
             self.done.set()
-
-
-class _Worker:
-    """Lists objects in a thread of its own, and measures again what has been edited."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._listing = Listing(sources)
-        self._edits: queue.Queue[list[Box] | None] = queue.Queue()
-        self._stopped = False
-        self.complete = False
-        self.news = threading.Event()
-        threading.Thread(target=self._run, name="objects", daemon=True).start()
-
-    @property
-    def rows(self) -> Rows:
-        """The objects found so far."""
-        return self._listing.rows
-
-    def look(self, boxes: list[Box]) -> None:
-        """Look at boxes along T, Z, Y and X that have changed."""
-        self._edits.put(boxes)
-
-    def stop(self) -> None:
-        """End soon."""
-        self._stopped = True
-        self._edits.put(None)
-
-    def _run(self) -> None:
-        self._go(self._listing.build(), tell=True)
-        while not self._stopped:
-            self.complete = True
-            self.news.set()
-            boxes = self._edits.get()
-            while boxes is not None and not self._edits.empty():
-                more = self._edits.get()
-                boxes = None if more is None else boxes + more
-            if boxes is None:
-                return
-            self._go(self._listing.update(dict.fromkeys(boxes)), tell=False)
-
-    def _go(self, work: Iterator[None], *, tell: bool) -> None:
-        told = time.monotonic()
-        for _ in work:
-            if self._stopped:
-                return
-            if tell and time.monotonic() - told > _TELL_S:
-                told = time.monotonic()
-                self.news.set()
-            time.sleep(_REST_S)

@@ -57,8 +57,8 @@ Task = Generator[Aside | Remote, Any, None]
 
 
 @dataclass(slots=True)
-class _Thread:
-    """A running `Aside`."""
+class AsideThread:
+    """An `Aside` that runs in a thread of its own; look at `done` now and then."""
 
     step: Aside
     result: Any = None
@@ -66,6 +66,7 @@ class _Thread:
     done: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
+        """Begin."""
         # A daemon: a slow disk must not keep napari from closing.
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -99,7 +100,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
         super().__init__()
         self._client, self._on_ready, self._on_end = client, on_ready, on_end
         self._task: Task | None = None
-        self._thread: _Thread | None = None
+        self._thread: AsideThread | None = None
         self._remote: Remote | None = None
         self._job: int | None = None
         self._question: tuple[int, Callable[[Any], None]] | None = None
@@ -243,7 +244,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
 
     def _begin(self, step: Aside | Remote) -> None:
         if isinstance(step, Aside):
-            self._thread = _Thread(step)
+            self._thread = AsideThread(step)
             self._thread.start()
         else:
             self._remote = step

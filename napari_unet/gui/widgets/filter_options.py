@@ -22,6 +22,7 @@ class FilterOptions(Step):
         self.fold = QToolButton()
         self.fold.setObjectName("fold")
         self.fold.setText("Filter objects")
+        self.fold.setToolTip("Remove objects by size and place, or number them anew")
         self.fold.setCheckable(True)
         self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.fold.setArrowType(Qt.ArrowType.RightArrow)

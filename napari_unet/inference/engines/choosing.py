@@ -31,7 +31,7 @@ BATCH_PX = {"cpu": 0, "mps": 2**20, "cuda": 2**23}
 WINDOWS_PX = {"cpu": 0, "mps": 2**18, "cuda": 2**20}
 # Features of a strip may take so much memory; a wider image is done in columns. The process takes about twice as much,
 # as the system's allocator keeps and scatters what strips gave back.
-STRIP_BYTES = {"cpu": 100 * 2**20, "mps": 2**30}
+STRIP_BYTES = {"cpu": 80 * 2**20, "mps": 2**30}
 # Of the free memory of a GPU, for features. The rest is for what its libraries need beside them.
 FREE_SHARE = 0.5
 # GPU kernels count the elements of a tensor with 32 bits.

@@ -119,7 +119,7 @@ def test_packed_weights_change_nothing():
     plain = compute(graph, Reader(image), graph.everything)
     for window, logits in stream(packed, Reader(image), rows=16):
         assert torch.allclose(logits, at(plain, window), atol=BOUND * float(plain.max() - plain.min()))
-    assert weight_bytes(packed) == weight_bytes(graph)
+    assert weight_bytes(graph) < weight_bytes(packed) <= 2 * weight_bytes(graph)  # both orders are in memory
     assert strip_bytes(packed, 16) == strip_bytes(graph, 16)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from napari_unet.errors import ExportError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
+_CANNOT_RESERVE = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 PREFIX = ".saving-"
@@ -42,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
         _flush(temporary)
         os.replace(temporary, path)  # noqa: PTH105  # tests fail it by this name
         temporary = None
-        _flush_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise ExportError(_sentence(path, error)) from error
     finally:
@@ -113,8 +116,55 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the new name durable; Windows does not need it, and some network drives cannot."""
+def reserve(descriptor: int, size: int, folder: Path) -> None:
+    """Make an empty file large: a full disk fails here, and not when mapped memory is written to it.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the file.
+    size : int
+        In bytes.
+    folder : Path
+        On its disk; where the system cannot reserve space, it is asked how much is free there.
+
+    Raises
+    ------
+    OSError
+        If there is too little space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
+        else:
+            return
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.truncate(descriptor, size)
+
+
+def unnamed_file(size: int) -> IO[bytes]:
+    """Make a temporary file of zeros of which nothing is left when it is closed, whatever happens to this process.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or there is too little space for it.
+    """
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # whoever takes it closes it
+    try:
+        reserve(file.fileno(), size, Path(tempfile.gettempdir()))
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new and renamed files of a folder durable; Windows does not need it, and some network drives cannot."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.atomic import unnamed_file
 from napari_unet.errors import ExportError
 
 # From here on probabilities (as float32) are held on disk.
@@ -40,13 +38,8 @@ class TemporaryArray:
         self.shape, self.dtype = tuple(shape), np.dtype(np.uint8)
         size = max(1, math.prod(shape))
         try:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `close` closes it
+            self._file = unnamed_file(size)
         except OSError as error:
-            raise _no_space(size, error) from error
-        try:
-            _reserve(self._file.fileno(), size)
-        except OSError as error:
-            self.close()
             raise _no_space(size, error) from error
 
     def __getitem__(self, key: Any) -> npt.NDArray[np.uint8]:  # noqa: ANN401  # whatever numpy takes
@@ -74,21 +67,6 @@ def room_for_probabilities(shape: Sequence[int]) -> Iterator[TemporaryArray | No
         yield array
     finally:
         array.close()
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    """Make a file large: a full disk should fail here, and not when mapped memory is written to it."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-        except OSError as error:
-            if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}:
-                raise
-        else:
-            return
-    if shutil.disk_usage(tempfile.gettempdir()).free < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.truncate(descriptor, size)
 
 
 def _no_space(size: int, error: OSError) -> ExportError:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.atomic import reserve
 from napari_unet.errors import ExportError, ImageError
 from napari_unet.imaging.image import ArrayLike
 from napari_unet.jobs.leftovers import hold, remove_leftovers
@@ -175,10 +176,7 @@ def _reserve(path: Path, size: int) -> None:
     """Make a file of zeros whose `size` bytes are there: a full disk fails here, not later."""
     try:
         with path.open("xb") as file:
-            if not _allocate(file.fileno(), size):
-                if shutil.disk_usage(path.parent).free < size:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                file.truncate(size)
+            reserve(file.fileno(), size, path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
         if error.errno not in _DISK_FULL:
@@ -196,19 +194,6 @@ def _not_writable(folder: Path, error: OSError) -> ExportError:
         f'The temporary folder "{folder}" cannot be written ({error.strerror}). '
         "Allow it, or set TMPDIR to another folder and start again."
     )
-
-
-def _allocate(descriptor: int, size: int) -> bool:
-    """Reserve space where the system can; False where it cannot."""
-    if not hasattr(os, "posix_fallocate"):
-        return False
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno in {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}:
-            return False
-        raise
-    return True
 
 
 def _mapped_file(array: ArrayLike) -> ArrayRef | None:

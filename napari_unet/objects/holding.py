@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.atomic import unnamed_file
 from napari_unet.errors import LabelsError
 from napari_unet.objects.blocks import Array, Box, Part
 
@@ -119,17 +118,22 @@ class Held:
             self._file.close()
 
 
-def _temporary_file(size: int) -> Any:  # noqa: ANN401
-    folder = Path(tempfile.gettempdir())
-    free = shutil.disk_usage(folder).free
-    if size > free:
+def _temporary_file(size: int) -> IO[bytes]:
+    """Make a file without a name whose space is there.
+
+    Raises
+    ------
+    LabelsError
+        If there is too little of it.
+    """
+    try:
+        return unnamed_file(size)
+    except OSError as error:
         raise LabelsError(
-            f"Finding the objects takes {size / 1e9:,.1f} GB of temporary space, and {free / 1e9:,.1f} GB are free in "
-            f'"{folder}". Make space there, or name another folder by the environment variable TMPDIR.'
-        )
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # `Held` closes it
-    file.truncate(size)
-    return file
+            f"Finding the objects takes {size / 1e9:,.1f} GB of temporary space, which could not be had in "
+            f'"{tempfile.gettempdir()}" ({error.strerror}). Make space there, or name another folder by the '
+            "environment variable TMPDIR."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

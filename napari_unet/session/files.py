@@ -7,6 +7,10 @@ import errno
 import os
 from pathlib import Path
 
+from napari_unet.atomic import sync_folder
+
+__all__ = ["append", "remove", "sync", "sync_folder", "write_all"]
+
 
 def append(path: Path) -> int:
     """Open a file to append to, made if there is none; return its descriptor."""
@@ -27,18 +31,6 @@ def write_all(descriptor: int, content: bytes) -> None:
 def sync(descriptor: int) -> None:
     """Return when what was written is on the disk."""
     getattr(os, "fdatasync", os.fsync)(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new and renamed files of a folder durable, where the system needs and knows that."""
-    if os.name != "posix":
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def remove(path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_full_disk_is_said_before_the_work(nuclei, image, large, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(temporary, "_reserve", full)
+    monkeypatch.setattr(temporary, "unnamed_file", full)
     with pytest.raises(ExportError, match=r"temporary space, which could not be had in .* \(No space left on device\)"):
         nu.segment(nuclei, image)
 

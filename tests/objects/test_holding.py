@@ -149,8 +149,11 @@ def test_an_error_leaves_no_file(small_blocks, files, tmp_path):
 
 
 def test_a_full_disk_is_told_beforehand(small_blocks, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(LabelsError, match="TMPDIR"):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("napari_unet.atomic.reserve", full)
+    with pytest.raises(LabelsError, match=r"could not be had in .* \(No space left on device\).*TMPDIR"):
         finish(label_events(blobs(1, 1, 70, 90), spec_of(2), ObjectOptions(), Stored((1, 1, 70, 90), (1, 1, 32, 32))))
 
 

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -123,6 +124,27 @@ def button(text: str, tip: str, call: Callable[[], Any], *, primary: bool = Fals
     made.setToolTip(tip)
     made.setProperty("primary", primary)
     made.clicked.connect(lambda _checked=False: call())
+    return made
+
+
+def fold(text: str, tip: str, unfold: Callable[[bool], None]) -> QToolButton:
+    """Make a title with an arrow, below which something is shown or hidden.
+
+    Parameters
+    ----------
+    text, tip : str
+    unfold : callable
+        Shows the rest, or hides it.
+    """
+    made = QToolButton()
+    made.setObjectName("fold")
+    made.setText(text)
+    made.setToolTip(tip)
+    made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    made.setArrowType(Qt.ArrowType.RightArrow)
+    made.setCheckable(True)
+    made.toggled.connect(lambda on: made.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow))
+    made.toggled.connect(unfold)
     return made
 
 

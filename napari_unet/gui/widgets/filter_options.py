@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.tools.showing import Filter
-from napari_unet.gui.widgets.base import SPACING, Step, add_to_form, button, form_layout, say, sentence, silent
+from napari_unet.gui.widgets.base import SPACING, Step, add_to_form, button, fold, form_layout, say, sentence, silent
 
 _LARGEST_PX = 1_000_000
 
@@ -19,13 +18,7 @@ class FilterOptions(Step):
         super().__init__(controller)
         self.column.setContentsMargins(0, 0, 0, 0)
         filtering = controller.tools.filtering
-        self.fold = QToolButton()
-        self.fold.setObjectName("fold")
-        self.fold.setText("Filter objects")
-        self.fold.setToolTip("Remove objects by size and place, or number them anew")
-        self.fold.setCheckable(True)
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.fold.setArrowType(Qt.ArrowType.RightArrow)
+        self.fold = fold("Filter objects", "Remove objects by size and place, or number them anew", self._unfold)
         self.smaller = QSpinBox()
         self.smaller.setRange(0, _LARGEST_PX)
         self.smaller.setSuffix(" px")
@@ -38,7 +31,6 @@ class FilterOptions(Step):
         self.inside = self._inside()
         self.add(self.fold, self.inside)
         self.inside.hide()
-        self.fold.toggled.connect(self._unfold)
         self.smaller.valueChanged.connect(self._look)
         self.border.toggled.connect(self._look)
         self.bind(self._show, "tooling")
@@ -61,7 +53,6 @@ class FilterOptions(Step):
 
     def _unfold(self, on: bool) -> None:
         self.inside.setVisible(on)
-        self.fold.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
         if on:
             self._look()
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QToolButton
-
 from napari_unet.gui.controller import Controller
-from napari_unet.gui.widgets.base import Step, button, sentence
+from napari_unet.gui.widgets.base import Step, button, fold, sentence
 from napari_unet.weights.report import LoadReport
 
 
@@ -18,14 +15,8 @@ class ReportView(Step):
     def __init__(self, controller: Controller) -> None:
         super().__init__(controller)
         self.column.setContentsMargins(0, 0, 0, 0)
-        self.fold = QToolButton()
-        self.fold.setObjectName("fold")
-        self.fold.setText("How it was opened")
-        self.fold.setToolTip("What was recognised in the file and why, and what became of its tensors")
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.fold.setArrowType(Qt.ArrowType.RightArrow)
-        self.fold.setCheckable(True)
-        self.fold.toggled.connect(self._unfold)
+        tip = "What was recognised in the file and why, and what became of its tensors"
+        self.fold = fold("How it was opened", tip, self._unfold)
         self.text = sentence(name="facts")
         self.again = button("Answer again…", "Open the file anew and ask what it leaves open", self._ask_again)
         self.add(self.fold, self.text, self.again)
@@ -42,7 +33,6 @@ class ReportView(Step):
 
     def _unfold(self, unfolded: bool) -> None:
         model = self.state.model
-        self.fold.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
         self.text.setVisible(unfolded)
         answered = model is not None and model.report is not None and bool(model.report.answers)
         self.again.setVisible(unfolded and answered)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QToolButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_unet.gui.controller import Controller
-from napari_unet.gui.widgets.base import SPACING, Step, add_to_form, form_layout, say, sentence, silent
+from napari_unet.gui.widgets.base import SPACING, Step, add_to_form, fold, form_layout, say, sentence, silent
 from napari_unet.gui.widgets.choices import combo
 from napari_unet.inference.config import TURNS
 
@@ -22,13 +21,8 @@ class SpeedOptions(Step):
     def __init__(self, controller: Controller) -> None:
         super().__init__(controller)
         self.column.setContentsMargins(0, 0, 0, 0)
-        self.fold = QToolButton()
-        self.fold.setObjectName("fold")
-        self.fold.setText("Speed and accuracy")
-        self.fold.setToolTip("A little better and slower, or much faster and a little worse")
-        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.fold.setCheckable(True)
-        self.fold.toggled.connect(self._unfold)
+        tip = "A little better and slower, or much faster and a little worse"
+        self.fold = fold("Speed and accuracy", tip, self._unfold)
         self.options = QWidget()
         form = form_layout(self.options)
         form.setContentsMargins(_INDENT_PX, 0, 0, SPACING)
@@ -67,7 +61,6 @@ class SpeedOptions(Step):
         self.fold.setText(" · ".join(["Speed and accuracy", *changed]))
 
     def _unfold(self, unfolded: bool) -> None:
-        self.fold.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
         self.options.setVisible(unfolded)
 
     def _set_turns(self, index: int) -> None:

@@ -27,10 +27,12 @@ def check_out(out: Any | None, shape: tuple[int, ...], dtype: npt.DTypeLike) -> 
     Raises
     ------
     ImageError
-        If it has another shape, or a type that cannot hold the result, or cannot be written.
+        If it is no array, has another shape or a type that cannot hold the result, or cannot be written.
     """
     if out is None:
         return
+    if not hasattr(out, "shape") or not hasattr(out, "dtype"):
+        raise ImageError(f"`out` is a {type(out).__name__}. Give a numpy, Zarr or h5py array of the shape {shape}.")
     if isinstance(out, np.ndarray) and not out.flags["W"]:
         raise ImageError("The array `out` can only be read. Give one that can be written.")
     holds = np.can_cast(dtype, out.dtype, "same_kind") and (np.dtype(dtype).kind == "f") == (out.dtype.kind == "f")
@@ -51,9 +53,10 @@ def probability_type(model: Model, out: Any | None, dtype: npt.DTypeLike | None)
     ModelError
         If 8 bits are asked for of a model that gives raw values.
     """
-    kind: np.dtype[Any] = np.dtype(np.float32 if dtype is None else dtype) if out is None else np.dtype(out.dtype)
-    if out is not None and dtype is not None and np.dtype(dtype) != kind:
-        raise ImageError(f"The type {np.dtype(dtype)} was asked for, and `out` has {kind}. Leave one of them out.")
+    wanted, given = (None if asked is None else _type(asked) for asked in (dtype, getattr(out, "dtype", None)))
+    if wanted is not None and given is not None and wanted != given:
+        raise ImageError(f"The type {wanted} was asked for, and `out` has {given}. Leave one of them out.")
+    kind = given or wanted or np.dtype(np.float32)
     if kind != np.uint8 and kind.kind != "f":
         raise ImageError(
             f"Probabilities are written as float32, or as uint8 where 255 means 1, and {kind} was asked for. "
@@ -65,6 +68,13 @@ def probability_type(model: Model, out: Any | None, dtype: npt.DTypeLike | None)
             "Write float32, or give the model an activation."
         )
     return kind
+
+
+def _type(asked: npt.DTypeLike) -> np.dtype[Any]:
+    try:
+        return np.dtype(asked)
+    except TypeError:
+        raise ImageError(f"{asked!r} is no type of numbers. Probabilities are written as float32 or uint8.") from None
 
 
 class LabelsOut:

@@ -280,15 +280,7 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         If `out` cannot be written.
     """
     source = as_image(image, axes, pixel_size)
-    config = checked(
-        InferenceConfig,
-        channels=as_channels(channels),
-        diameter_px=diameter,
-        tile=tile,
-        device=device,
-        turns=turns,
-        fast=fast,
-    )
+    config = as_config(channels, diameter, tile, device, turns=turns, fast=fast)
     kind, shape = probability_type(model, out, dtype), (len(model.spec.classes), *source.label_shape)
     check_out(out, shape, kind)
     result: npt.NDArray[Any] = new_array(shape, kind) if out is None else out
@@ -308,6 +300,21 @@ def as_image(image: Any, axes: str | None, pixel_size: float | PixelSize | None)
 def as_pixel_size(size: float | PixelSize) -> PixelSize:
     """Take one number as the size in the plane."""
     return size if isinstance(size, PixelSize) else PixelSize(None, float(size), float(size))
+
+
+def as_config(
+    channels: Sequence[int] | None, diameter: float | None, tile: int | None, device: str, *, turns: Turns, fast: bool
+) -> InferenceConfig:
+    """Check what a prediction was asked for with."""
+    return checked(
+        InferenceConfig,
+        channels=as_channels(channels),
+        diameter_px=diameter,
+        tile=tile,
+        device=device,
+        turns=turns,
+        fast=fast,
+    )
 
 
 def as_channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:

@@ -16,9 +16,8 @@ from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image
 from napari_unet.inference.config import InferenceConfig, Turns
 from napari_unet.inference.outputs import check_out, labels_array, new_array
-from napari_unet.inference.pipeline import Prediction, Wish, as_channels, as_image, predict_events
+from napari_unet.inference.pipeline import Prediction, Wish, as_config, as_image, predict_events
 from napari_unet.inference.temporary import room_for_probabilities
-from napari_unet.networks.spec import checked
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import label_events
 from napari_unet.weights.model import Model
@@ -121,15 +120,7 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
         If there is too little space on disk.
     """
     source = as_image(image, axes, pixel_size)
-    config = checked(
-        InferenceConfig,
-        channels=as_channels(channels),
-        diameter_px=diameter,
-        tile=tile,
-        device=device,
-        turns=turns,
-        fast=fast,
-    )
+    config = as_config(channels, diameter, tile, device, turns=turns, fast=fast)
     check_out(out, source.label_shape, np.uint32)
     labels: npt.NDArray[Any] = new_array(source.label_shape, np.uint32) if out is None else out
     finish_warning(segment_events(model, source, config, outputs=(None, labels_array(labels, source.label_axes))))

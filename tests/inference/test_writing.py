@@ -225,6 +225,11 @@ def test_types_that_make_no_sense_are_refused(small):
     image = np.eye(16)
     with pytest.raises(ImageError, match="int16 was asked for"):
         nu.predict(small, image, dtype="int16")
+    with pytest.raises(ImageError, match="'nonsense' is no type"):
+        nu.predict(small, image, dtype="nonsense")
+    for call in (nu.predict, nu.segment):
+        with pytest.raises(ImageError, match="`out` is a list"):
+            call(small, image, out=[0])
     with pytest.raises(ImageError, match="Leave one of them out"):
         nu.predict(small, image, out=np.zeros((3, 16, 16), np.uint8), dtype="float32")
     raw = small.with_spec(activation="none")

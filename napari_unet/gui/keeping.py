@@ -21,13 +21,13 @@ from qtpy.QtCore import QTimer
 from napari_unet.errors import LabelsError, NapariUnetError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
-from napari_unet.gui.recording import Recorder
-from napari_unet.gui.state import Keeping, KeptOffer
+from napari_unet.gui.earlier import Found, clock, find, identity, last_saved, offer_of, show_beside, told
+from napari_unet.gui.recording import STROKE, Recorder
+from napari_unet.gui.state import Keeping
 from napari_unet.gui.tasks import Aside, AsideThread
 from napari_unet.gui.whereabouts import go_back, model_of, whereabouts
-from napari_unet.session.identity import fingerprint
-from napari_unet.session.project import ImageIdentity, ModelEntry, Project, known_folder, open_project
-from napari_unet.session.recovery import Restored, RestoredLayer, restore
+from napari_unet.session.project import ModelEntry, Project, open_project
+from napari_unet.session.recovery import Restored, RestoredLayer
 from napari_unet.session.session import Session
 
 KEYS: tuple[layers.Role, ...] = ("correction", "reviewed")
@@ -39,19 +39,18 @@ WHEREABOUTS = "whereabouts"
 
 
 @dataclass(slots=True)
-class _Found:
-    """A project that is open, and what it holds."""
-
-    project: Project
-    restored: Restored
-
-
-@dataclass(slots=True)
 class _Kept:
     """An image whose corrections are kept."""
 
     session: Session
     recorders: list[Recorder] = field(default_factory=list)
+
+    def answer(self) -> None:
+        """Tell of all that has been done, if a snapshot waits for that."""
+        if self.session.asks:
+            for recorder in self.recorders:
+                recorder.tell_stroke()
+            self.session.all_is_told()
 
 
 class Keeper:
@@ -71,7 +70,7 @@ class Keeper:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._found: dict[str, _Found] = {}
+        self._found: dict[str, Found] = {}
         self._kept: dict[str, _Kept] = {}
         self._asides: list[tuple[AsideThread, Callable[[AsideThread], None]]] = []
         self._looking: set[str] = set()  # images whose projects are being looked for
@@ -94,16 +93,20 @@ class Keeper:
         if image in self._looking:
             return
         self._looking.add(image)
-        identify = self._identity(self._desk.image_layer(image))
-        self._aside(partial(_find, identify), partial(self._on_found, image))
+        identify = identity(self._desk.image_layer(image))
+        self._aside(partial(find, identify), partial(self._on_found, image))
 
     def go_on(self) -> None:
         """Take the layers of the project as they were at the end."""
-        self._desk.attempt(lambda: self._bring_back(journal=True))
+        self._desk.attempt(lambda: self._take(*self._offered()))
 
     def open_saved(self) -> None:
-        """Take the layers as they were in the last snapshot; what came after stays in the project."""
-        self._desk.attempt(lambda: self._bring_back(journal=False))
+        """Take the layers as they were in the last snapshot; all that is there is put aside too."""
+        self._desk.attempt(lambda: self._with_saved(lambda image, saved: self._take(image, saved, whole=True)))
+
+    def keep_both(self) -> None:
+        """Take the layers as they were at the end, and show those of the last snapshot beside them."""
+        self._desk.attempt(lambda: self._with_saved(self._take_both))
 
     def begin(self, image: str) -> None:
         """Keep the correction layers of an image from now on."""
@@ -116,7 +119,7 @@ class Keeper:
         if found is not None:
             self._keep_anew(image, found.project)
             return
-        identify = self._identity(self._desk.image_layer(image))
+        identify = identity(self._desk.image_layer(image))
         self._aside(lambda: open_project(identify()), partial(self._on_opened, image))
 
     def close(self) -> None:
@@ -135,22 +138,11 @@ class Keeper:
 
     # -- finding --------------------------------------------------------------
 
-    def _identity(self, layer: ImageLayer) -> Callable[[], ImageIdentity]:
-        """Return what finds out in a thread how an image is known again."""
-        array, name, path = layers.full_resolution(layer), layer.name, layer.source.path
-        return lambda: ImageIdentity(
-            name=name,
-            path=None if path is None else str(Path(path).resolve()),
-            shape=tuple(int(n) for n in array.shape),
-            dtype=np.dtype(array.dtype).str,
-            fingerprint=fingerprint(array),
-        )
-
     def _on_found(self, image: str, aside: AsideThread) -> None:
         self._looking.discard(image)
         waiting = image in self._waiting
         self._waiting.discard(image)
-        found: _Found | None = aside.result
+        found: Found | None = aside.result
         if aside.error is not None:
             self._desk.state.tell(str(aside.error), "warning")
         if found is not None and layers.by_id(self._desk.viewer, image) is None:
@@ -164,26 +156,32 @@ class Keeper:
 
     # -- bringing back --------------------------------------------------------
 
-    def _bring_back(self, *, journal: bool) -> None:
+    def _offered(self) -> tuple[str, Restored]:
+        """Return the image and what is kept of it."""
         image = self._desk.state.image
         found = self._found.get(image or "")
         if image is None or found is None:
             raise LabelsError("Nothing is kept of this image.")
-        if not journal:
-            self._aside(lambda: restore(found.project, journal=False), partial(self._on_saved_one, image))
-            return
-        self._take(image, found.project, found.restored)
+        return image, found.restored
 
-    def _on_saved_one(self, image: str, aside: AsideThread) -> None:
-        found = self._found.get(image)
-        if aside.error is not None or found is None:
+    def _with_saved(self, then: Callable[[str, Restored], None]) -> None:
+        """Read the last snapshot in a thread, and do something with it."""
+        image, _ = self._offered()
+        self._aside(partial(last_saved, self._found[image]), partial(self._on_saved, image, then))
+
+    def _on_saved(self, image: str, then: Callable[[str, Restored], None], aside: AsideThread) -> None:
+        if aside.error is not None:
             self._desk.state.tell(str(aside.error), "error")
-            return
-        restored: Restored = aside.result
-        self._take(image, found.project, Restored(restored.layers, 0, found.restored.number, restored.snapshot_time))
+        elif image in self._found:
+            self._desk.attempt(lambda: then(image, aside.result))
 
-    def _take(self, image: str, project: Project, restored: Restored) -> None:
-        """Make layers of what a project holds, and go on keeping them."""
+    def _take_both(self, image: str, saved: Restored) -> None:
+        layer = self._desk.image_layer(image)
+        show_beside(self._desk.viewer, layer, saved)
+        self._take(image, self._found[image].restored)
+
+    def _take(self, image: str, restored: Restored, *, whole: bool = False) -> None:
+        """Make layers of what a project holds, and go on keeping them; `whole` if its journal is to follow them."""
         layer = self._desk.image_layer(image)
         viewer = self._desk.viewer
         for role in KEYS:
@@ -196,11 +194,11 @@ class Keeper:
         for key in reversed(KEYS):
             if key in kept:
                 self._add(key, layer, kept[key].array, kept[key].about)
-        self._found.pop(image, None)
-        self._desk.state.tell(_told(restored))
+        project = self._found.pop(image).project
+        self._desk.state.tell(told(restored))
         for remark in restored.remarks:
             self._desk.state.tell(remark, "warning")
-        self._follow(image, project, restored.number)
+        self._follow(image, project, restored.number, whole=whole)
         self.brought_back.emit(image)
         self._go_back(project.file.settings)
 
@@ -220,8 +218,19 @@ class Keeper:
         self._noted = time.monotonic()
         here, project = whereabouts(self._desk.viewer, self._desk.state), kept.session.project
         if here != project.file.settings.get(WHEREABOUTS):
-            settings = {**project.file.settings, WHEREABOUTS: here}
-            self._aside(partial(_update, project, settings=settings), _ignored)
+            self._aside(partial(_set, project, WHEREABOUTS, here), _ignored)
+
+    def note(self, image: str, key: str, known: Any) -> bool:  # noqa: ANN401
+        """Write a setting, which JSON can hold, into the project of an image; whether its project is open."""
+        kept = self._kept.get(image)
+        if kept is not None:
+            self._aside(partial(_set, kept.session.project, key, known), _ignored)
+        return kept is not None
+
+    def noted(self, image: str, key: str) -> Any:  # noqa: ANN401
+        """Return a setting from the project of an image; None if there is none."""
+        kept = self._kept.get(image)
+        return None if kept is None else kept.session.project.file.settings.get(key)
 
     def note_model(self, entry: ModelEntry, file: Path) -> None:
         """Keep a model that was trained on the corrections, and say where it comes from.
@@ -260,7 +269,7 @@ class Keeper:
                 return
         self._follow(image, project, 0)
 
-    def _follow(self, image: str, project: Project, number: int) -> None:
+    def _follow(self, image: str, project: Project, number: int, *, whole: bool = False) -> None:
         if not project.writable:
             self._desk.state.tell(
                 f"Corrections of this image are not saved: {project.obstacle} Export the masks to keep them.", "warning"
@@ -271,11 +280,13 @@ class Keeper:
         except LabelsError:
             project.close(clean=False)
             return
-        session = Session(project, number)
+        session = Session(project, number, prompted=True)
         kept = self._kept[image] = _Kept(session)
         for key, layer in zip(KEYS, (correction, reviewed), strict=True):
             session.add_layer(key, layer.data, {"axes": layers.frame_of_labels(layer).axes, "name": layer.name})
-            kept.recorders.append(Recorder(layer, partial(self._on_edit, session, key, layer)))
+            if whole:
+                session.replace_array(key, layer.data)
+            kept.recorders.append(Recorder(layer, partial(self._on_edit, session, key, layer), strokes=True))
         if project.remark:
             self._desk.state.tell(project.remark)
         self._show()
@@ -284,7 +295,7 @@ class Keeper:
         if kind == "data":
             session.replace_array(key, layer.data)
         else:
-            session.record(key, kind, boxes)
+            session.record(key, kind, boxes, ended=kind != STROKE)
         self._show()
 
     def _on_removed(self, _event: object = None) -> None:
@@ -316,6 +327,8 @@ class Keeper:
             if aside.done.is_set():
                 self._asides.remove(one)
                 then(aside)
+        for kept in self._kept.values():
+            kept.answer()
         self._note_whereabouts()
         self._show()
 
@@ -329,11 +342,12 @@ class Keeper:
         shown = Keeping()
         if kept is not None:
             status = kept.session.status
+            saved = status.saved and not any(recorder.owes for recorder in kept.recorders)
             shown = Keeping(
-                kept=True, saved=status.saved, problem=status.problem, at=_clock(status.last), folder=str(status.folder)
+                kept=True, saved=saved, problem=status.problem, at=clock(status.last), folder=str(status.folder)
             )
         elif found is not None:
-            shown = Keeping(offer=_offer(found), folder=str(found.project.folder))
+            shown = Keeping(offer=offer_of(found), folder=str(found.project.folder))
         if shown != state.keeping:
             state.keeping = shown
 
@@ -342,44 +356,11 @@ def _ignored(_aside: AsideThread) -> None:
     """Of what is a courtesy no failure is told: corrections are safe without it."""
 
 
-def _update(project: Project, **changes: Any) -> None:  # noqa: ANN401
+def _set(project: Project, key: str, known: Any) -> None:  # noqa: ANN401
     if project.writable:
-        project.update(**changes)
+        project.set(key, known)
 
 
 def _add_model(project: Project, entry: ModelEntry, file: Path) -> None:
     if project.writable:
         project.add_model(entry, file)
-
-
-def _find(identify: Callable[[], ImageIdentity]) -> _Found | None:
-    """Open the project of an image if it has one with layers; in a thread."""
-    identity = identify()
-    folder = known_folder(identity)
-    if folder is None:
-        return None
-    project = open_project(identity, folder)
-    if not project.file.layers:
-        project.close(clean=True)
-        return None
-    return _Found(project, restore(project))
-
-
-def _offer(found: _Found) -> KeptOffer:
-    last = max(found.restored.last_time, found.restored.snapshot_time)
-    return KeptOffer(
-        when=time.strftime("%d %B %Y, %H:%M", time.localtime(last)),
-        edits=found.restored.edits,
-        crashed=found.project.unclean,
-        reader_only="" if found.project.writable else found.project.obstacle,
-    )
-
-
-def _told(restored: Restored) -> str:
-    edits = f"{restored.edits:,} edit{'s' if restored.edits != 1 else ''}"
-    last = max(restored.last_time, restored.snapshot_time)
-    return f"Brought back your corrections up to {_clock(last)}, with {edits} since the last snapshot."
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -170,9 +171,25 @@ class Project:
         if not self.writable:
             raise SessionError(f'The project "{self.folder.name}" can only be read: {self.obstacle}')
         with self._guard:
-            changed = self.file.model_copy(update=changes)
-            write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
-            self.file = changed
+            self._write(changes)
+
+    def set(self, key: str, known: Any) -> None:  # noqa: ANN401
+        """Change one of the settings, which JSON can hold, and write it; other threads may change others.
+
+        Raises
+        ------
+        SessionError, ExportError
+            As `update` does.
+        """
+        if not self.writable:
+            raise SessionError(f'The project "{self.folder.name}" can only be read: {self.obstacle}')
+        with self._guard:
+            self._write({"settings": {**self.file.settings, key: known}})
+
+    def _write(self, changes: Mapping[str, Any]) -> None:
+        changed = self.file.model_copy(update=changes)
+        write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
+        self.file = changed
 
     def add_model(self, entry: ModelEntry, file: Path) -> None:
         """Take a model into the project.
@@ -212,15 +229,41 @@ class Project:
         moved = sorted(self.elsewhere.iterdir()) if self.elsewhere is not None and self.elsewhere.is_dir() else []
         if not there and not moved:
             return None
-        aside = self.folder / EARLIER / time.strftime("%Y-%m-%d %H.%M.%S")
-        aside.mkdir(parents=True, exist_ok=True)
-        write_bytes(aside / FILE, self.file.model_dump_json(indent=1).encode())
+        aside = self._room_aside()
         for folder in there:
             folder.rename(aside / folder.name)
         for path in moved:
             (aside / JOURNAL).mkdir(exist_ok=True)
             shutil.move(path, aside / JOURNAL / path.name)
         self.update(layers={})
+        return aside
+
+    def copy_aside(self) -> Path:
+        """Put what has been corrected so far into a folder of its own as well; return that folder.
+
+        Raises
+        ------
+        OSError, ExportError
+            If it cannot be done.
+        """
+        aside = self._room_aside()
+        for folder in (self.journal, self.snapshots, self.elsewhere):
+            for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else ():
+                target = aside / (SNAPSHOTS if folder == self.snapshots else JOURNAL) / path.name
+                target.parent.mkdir(exist_ok=True)
+                try:  # no file in there is ever changed by those who come later
+                    os.link(path, target)
+                except OSError:
+                    shutil.copyfile(path, target)
+        return aside
+
+    def _room_aside(self) -> Path:
+        """Make a folder that is not there yet, with a copy of `project.json`."""
+        name = time.strftime("%Y-%m-%d %H.%M.%S")
+        places = (self.folder / EARLIER / (f"{name} {count}" if count else name) for count in itertools.count())
+        aside = next(place for place in places if not place.exists())
+        aside.mkdir(parents=True)
+        write_bytes(aside / FILE, self.file.model_dump_json(indent=1).encode())
         return aside
 
     def close(self, *, clean: bool) -> None:

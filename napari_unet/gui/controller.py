@@ -55,7 +55,7 @@ class Controller:
         self.objects = ObjectTable(desk)
         self.vouching = Vouching(desk)
         self.correcting.marked.connect(self.vouching.settle)
-        self.reviewing = Reviewing(desk, self.segmenting, self.vouching)
+        self.reviewing = Reviewing(desk, self.segmenting, self.vouching, self.keeper)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.keeper)
         self.exporting = Exporting(desk)
         self.costing = Costing(desk)

@@ -11,6 +11,27 @@ MARGIN_PX = 8
 Marking = Literal["", "brush", "rectangle"]
 
 
+class FieldEffort(Config):
+    """What correcting a field took.
+
+    Attributes
+    ----------
+    field : int
+    pixels, objects : float
+        Shares that were changed.
+    time : float
+        When it was accepted, seconds since 1970, UTC.
+    model : str
+        Title of the model whose prediction was corrected; may be empty.
+    """
+
+    field: int
+    pixels: float
+    objects: float
+    time: float = 0.0
+    model: str = ""
+
+
 class Review(Config):
     """How reviewing the chosen image stands.
 
@@ -30,8 +51,8 @@ class Review(Config):
         How many there are, and how many have been reviewed or skipped.
     note : str
         What is particular about the order just now.
-    efforts : tuple of (float, float)
-        Shares of the pixels and of the objects that were changed, by reviewed field.
+    efforts : tuple of FieldEffort
+        In the order in which fields were accepted, those of earlier days first.
     verdict : str
         Whether correcting more pays.
     """
@@ -45,5 +66,5 @@ class Review(Config):
     reviewed: int = 0
     skipped: int = 0
     note: str = ""
-    efforts: tuple[tuple[float, float], ...] = ()
+    efforts: tuple[FieldEffort, ...] = ()
     verdict: str = ""

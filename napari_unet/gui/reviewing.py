@@ -17,7 +17,9 @@ from napari_unet.errors import ImageError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.editing import apply_changes
+from napari_unet.gui.efforts import Efforts, verdict
 from napari_unet.gui.field_view import FieldFrame, go_to, is_in_view, view_of
+from napari_unet.gui.keeping import Keeper
 from napari_unet.gui.margins import is_unseen
 from napari_unet.gui.recording import Recorder
 from napari_unet.gui.scouting import Scout
@@ -26,7 +28,7 @@ from napari_unet.gui.shortcuts import REVIEW_ACCEPT, REVIEW_BACK, REVIEW_SKIP
 from napari_unet.gui.vouching import Vouching, changes_to
 from napari_unet.jobs.scratch import open_array
 from napari_unet.objects.editing.changes import Box, slices
-from napari_unet.objects.reviewing import Effort, Order, divide, effort_of, next_field, pays, recent
+from napari_unet.objects.reviewing import Order, divide, effort_of, next_field
 
 _POLL_MS = 100
 # The first field is offered when so many are known, or after this time.
@@ -69,12 +71,14 @@ class Reviewing:
     segmenting : Segmenting
         Keeps the probabilities.
     vouching : Vouching
+    keeper : Keeper
+        Remembers what correcting took.
     """
 
-    def __init__(self, desk: Desk, segmenting: Segmenting, vouching: Vouching) -> None:
+    def __init__(self, desk: Desk, segmenting: Segmenting, vouching: Vouching, keeper: Keeper) -> None:
         self._desk, self._segmenting, self._vouching = desk, segmenting, vouching
         self._tour: _Tour | None = None
-        self._efforts: dict[str, dict[int, Effort]] = {}
+        self._efforts = Efforts(desk, keeper, self._show)
         self._timer = QTimer()
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._on_time)
@@ -157,7 +161,7 @@ class Reviewing:
         tour.scout.look_again([box])
         tour.skipped.discard(index)
         effort = effort_of(tour.before[index], np.asarray(tour.correction.data[slices(box)]))
-        self._efforts.setdefault(tour.image, {})[index] = effort
+        self._efforts.add(tour.image, index, effort)
         self._go_on(tour)
 
     def _skip(self) -> None:
@@ -292,11 +296,11 @@ class Reviewing:
     def _show(self, **changes: Any) -> None:  # noqa: ANN401
         """Tell the panel how it stands."""
         state, tour = self._desk.state, self._tour
-        efforts = tuple(self._efforts.get(state.image or "", {}).values())
+        efforts = self._efforts.of(state.image or "")
         changes |= {
             "running": tour is not None,
             "at": None if tour is None else tour.at,
-            "efforts": tuple((effort.pixels, effort.objects) for effort in efforts),
+            "efforts": efforts,
             "verdict": verdict(efforts),
         }
         if tour is not None:
@@ -337,19 +341,3 @@ def _note(tour: _Tour, order: Order) -> str:
     if len(scout.gains) < len(tour.fields):
         return f"Doubt is known of {len(scout.gains):,} of {len(tour.fields):,} fields so far."
     return ""
-
-
-def verdict(efforts: tuple[Effort, ...]) -> str:
-    """Say whether correcting more pays.
-
-    >>> verdict((Effort(0.001, 0.02),) * 5)[:60]
-    'In the last 5 fields 0.1 % of the pixels and 2 % of the obje'
-    """
-    last = recent(efforts)
-    if last is None:
-        return ""
-    shares = " and ".join(
-        f"{100 * share:.2g} % of the {of}" for share, of in ((last.pixels, "pixels"), (last.objects, "objects"))
-    )
-    end = "correcting still pays." if pays(last) else "correcting more hardly pays. Fine-tune now."
-    return f"In the last 5 fields {shares} changed: {end}"

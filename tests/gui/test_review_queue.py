@@ -1,6 +1,8 @@
 """The review queue: fields one after the other, by keys, and what correcting took."""
 
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ from qtpy.QtWidgets import QApplication
 
 from napari_unet.gui import layers
 from napari_unet.gui.controller import Controller
+from napari_unet.gui.efforts import verdict
 from napari_unet.gui.panels import CorrectPanel
+from napari_unet.gui.review_state import FieldEffort
 from napari_unet.gui.segmenting import Kept
 from napari_unet.gui.shortcuts import REVIEW_KEYS
+from napari_unet.gui.state import Segmented
+from napari_unet.gui.widgets.effort_plot import EffortPlot
 from napari_unet.weights.spec import untrained_spec
 
 SIDE = 512
@@ -41,6 +47,10 @@ def keep(controller, doubt, shape=(5, SIDE, SIDE)):
 def begin(controller, qtbot):
     controller.reviewing.start()
     qtbot.waitUntil(lambda: controller.state.review.at is not None, timeout=20_000)
+
+
+def shares(controller):
+    return [(one.pixels, one.objects) for one in controller.state.review.efforts]
 
 
 def place(viewer, layer):
@@ -160,11 +170,11 @@ def test_effort_is_measured_against_the_field_as_it_was(controller, big, qtbot):
     begin(controller, qtbot)
     correction.data_setitem((np.array([0, 0]), np.array([10, 11]), np.array([10, 10])), 0)
     controller.reviewing.accept()
-    assert controller.state.review.efforts == ((pytest.approx(2 / 256**2), pytest.approx(1 / 2)),)
+    assert shares(controller) == [(pytest.approx(2 / 256**2), pytest.approx(1 / 2))]
     controller.reviewing.back()
     correction.data_setitem((np.array([0]), np.array([30]), np.array([30])), 0)
     controller.reviewing.accept()
-    assert controller.state.review.efforts == ((pytest.approx(3 / 256**2), 1),)
+    assert shares(controller) == [(pytest.approx(3 / 256**2), 1)]
     assert controller.state.review.verdict == ""
     for _ in range(5):
         controller.reviewing.accept()
@@ -178,7 +188,7 @@ def test_a_new_prediction_is_no_effort(viewer, controller, idle, blobs, qtbot):
     controller.segmenting.segment()
     idle()
     controller.reviewing.accept()
-    assert controller.state.review.efforts == ((0, 0),)
+    assert shares(controller) == [(0, 0)]
 
 
 def test_the_queue_ends_with_its_layers(viewer, controller, big, qtbot):
@@ -260,3 +270,44 @@ def test_the_panel_shows_what_there_is_to_do(viewer, controller, qtbot, monkeypa
     assert marks.back.isVisibleTo(panel)
     marks.back.click()
     assert not marks.back.isVisibleTo(panel)
+
+
+def test_what_correcting_took_comes_back_with_the_image(viewer, client, controller, trained, qtbot):
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 1024)).astype(np.uint8)
+    viewer.add_image(pixels)
+    controller.correcting.start()
+    begin(controller, qtbot)
+    controller.reviewing.accept()
+    controller.state.model = trained.model_copy(update={"title": "blobs, better"})
+    controller.state.segmented = Segmented(image=controller.state.image, objects=0)
+    controller.reviewing.accept()
+    before = controller.state.review.efforts
+    assert [one.model for one in before] == ["blobs", "blobs, better"]
+    qtbot.waitUntil(lambda: controller.state.keeping.kept, timeout=20_000)
+    file = Path(controller.state.keeping.folder) / "project.json"
+    written = lambda: json.loads(file.read_text())["settings"].get("efforts", ())  # noqa: E731
+    qtbot.waitUntil(lambda: len(written()) == 2, timeout=20_000)
+    controller.close()
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    again = Controller(viewer.__wrapped__, client)
+    try:
+        viewer.add_image(pixels)
+        qtbot.waitUntil(lambda: again.state.keeping.offer is not None, timeout=20_000)
+        assert not again.state.review.efforts
+        again.keeper.go_on()
+        assert again.state.review.efforts == before
+        plot = EffortPlot(again)
+        qtbot.addWidget(plot)
+        assert len(plot.marks) == 1  # where the other model began
+        assert "blobs, better" in plot.legend.text()
+    finally:
+        again.close()
+
+
+def test_the_verdict_is_about_the_last_model():
+    old = [FieldEffort(field=number, pixels=0, objects=0, model="old") for number in range(5)]
+    assert "hardly pays" in verdict(old)
+    assert verdict([*old, FieldEffort(field=5, pixels=0, objects=0, model="new")]) == ""
+    new = [FieldEffort(field=number, pixels=0.5, objects=0.5, model="new") for number in range(5)]
+    assert "still pays" in verdict([*old, *new])

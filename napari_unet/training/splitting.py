@@ -15,8 +15,10 @@ FEW_FIELDS = 5
 HELD_OUT = 0.2
 HELD_OUT_OF_ONE = 0.25
 GAP_PX = 8
+MOST_GAP = 1 / 8
 MIN_PX = 1000
-MIN_OBJECTS = 3
+# With fewer, chance is larger than anything that a fine-tuning changes.
+MIN_OBJECTS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +38,15 @@ class Split:
     held_out_objects: int
 
 
-def hold_out(fields: Sequence[Field], rng: np.random.Generator, meaning: Meaning = "instances") -> Split:
+def hold_out(
+    fields: Sequence[Field], rng: np.random.Generator, meaning: Meaning = "instances", gap_px: int = GAP_PX
+) -> Split:
     """Hold out a part of the reviewed pixels.
 
     From five fields on, a fifth of them in a row is held out whole; the slices or time points next
     to those, and what other slices show of their objects, belong to neither side. Of fewer fields a
     quarter is held out, beyond one cut through all slices and time points of an image: pixels near
-    the cut, and objects that it divides, belong to neither side. With fewer than 1000 pixels, or 3
+    the cut, and objects that it divides, belong to neither side. With fewer than 1000 pixels, or 8
     objects, held out a score would mean nothing: then all is trained on.
 
     Parameters
@@ -53,6 +57,9 @@ def hold_out(fields: Sequence[Field], rng: np.random.Generator, meaning: Meaning
         Chooses the fields, or the side of the cut.
     meaning : "instances" | "semantic"
         Whether equal labels are one object.
+    gap_px : int
+        Distance from a cut to what is trained on: as far as the network sees, so that it has seen nothing of what it
+        is judged on; at least 8 pixels, and at most an eighth of what is reviewed, so that enough is left.
     """
     instances = meaning == "instances"
     if len(fields) >= FEW_FIELDS:
@@ -61,7 +68,9 @@ def hold_out(fields: Sequence[Field], rng: np.random.Generator, meaning: Meaning
         split = list(fields)
         for image in dict.fromkeys(field.place[0] for field in fields):
             members = [i for i, field in enumerate(fields) if field.place[0] == image]
-            for i, cut in zip(members, _cut([fields[i] for i in members], rng, instances=instances), strict=True):
+            for i, cut in zip(
+                members, _cut([fields[i] for i in members], rng, gap_px, instances=instances), strict=True
+            ):
                 split[i] = cut
     pixels = sum(int(field.validation.sum()) for field in split)
     objects = _count(split) if instances else 0
@@ -109,13 +118,15 @@ def _count(fields: Sequence[Field]) -> int:
     return len({(field.place[0], int(i)) for field in fields for i in _ids(field, field.validation)})
 
 
-def _cut(fields: Sequence[Field], rng: np.random.Generator, *, instances: bool) -> list[Field]:
+def _cut(fields: Sequence[Field], rng: np.random.Generator, gap_px: int, *, instances: bool) -> list[Field]:
     """Hold out the last quarter of the reviewed pixels of one image along the longer side of their box."""
     planar = [np.nonzero(field.train)[-2:] for field in fields]  # Y and X
     places = [
         np.concatenate([p[axis] + f.origin[axis] for p, f in zip(planar, fields, strict=True)]) for axis in (0, 1)
     ]
-    axis = int(np.argmax([np.ptp(place) for place in places]))
+    spans = [int(np.ptp(place)) for place in places]
+    axis = int(np.argmax(spans))
+    gap = max(GAP_PX, min(gap_px, round(MOST_GAP * spans[axis])))
     flip = bool(rng.integers(2))
     cut = int(np.quantile(places[axis], HELD_OUT_OF_ONE if flip else 1 - HELD_OUT_OF_ONE))
     distances = [_distance(field, axis, cut) for field in fields]
@@ -123,8 +134,8 @@ def _cut(fields: Sequence[Field], rng: np.random.Generator, *, instances: bool) 
     divided = _divided(fields, sides) if instances else np.empty(0, np.uint32)
     split = []
     for field, distance, beyond in zip(fields, distances, sides, strict=True):
-        kept = field.train & (np.abs(distance) >= GAP_PX) & ~np.isin(field.labels, divided)
-        split.append(replace(field, train=kept & ~beyond, validation=kept & beyond))
+        kept = field.train & ~np.isin(field.labels, divided)
+        split.append(replace(field, train=kept & ~beyond & (np.abs(distance) >= gap), validation=kept & beyond))
     return split
 
 

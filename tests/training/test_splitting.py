@@ -9,7 +9,7 @@ from napari_unet.training.pairs import Field
 from napari_unet.training.splitting import GAP_PX, hold_out
 
 
-def field(shape=(120, 160), objects=12, reviewed=None):
+def field(shape=(120, 160), objects=48, reviewed=None):
     labels = np.zeros(shape, np.uint32)
     rng = np.random.default_rng(0)
     for number in range(1, objects + 1):
@@ -45,8 +45,17 @@ def test_one_field_is_cut_with_a_gap_and_no_object_on_both_sides(seed):
     assert shared <= {0}
     train, validation = (np.nonzero(mask)[1] for mask in (after.train, after.validation))
     gap = max(validation.min() - train.max(), train.min() - validation.max())
-    assert gap > GAP_PX
+    assert gap >= GAP_PX
     assert 0.1 < split.held_out_px / after.labels.size < 0.3
+
+
+def test_what_the_network_sees_of_the_held_out_part_is_not_trained_on():
+    wide = field((100, 800), objects=60)
+    for gap, expected in ((60, 60), (300, 100), (0, GAP_PX)):  # at most an eighth of what is reviewed
+        (after,) = hold_out([wide], np.random.default_rng(0), gap_px=gap).fields
+        train, validation = (np.nonzero(mask)[1] for mask in (after.train, after.validation))
+        between = max(validation.min() - train.max(), train.min() - validation.max())
+        assert expected <= between <= expected + 14  # an object that is cut belongs to neither side
 
 
 @pytest.mark.parametrize("seed", range(6))

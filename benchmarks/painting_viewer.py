@@ -1,16 +1,22 @@
 """A viewer that paints at random, writes down what it does and what is called saved, and is killed by `crash.py`.
 
-It reads lines from standard input, a folder and a seed, and forks a viewer for each; so napari is imported
-once. What a viewer does is in the file ``ledger`` of its folder:
+It reads lines from standard input, a folder, a seed, and 1 if a model is to be trained meanwhile, and forks a viewer
+for each; so napari is imported once. What a viewer does is in the file ``ledger`` of its folder:
 
     start CRC           the correction layer as it begins
-    next N KIND CRC     the layer will have this checksum when edit N is done (found on a copy)
-    done N TIME CRC     it is done; the checksum is that of the reviewed layer
+    part N I CRC        it will have this checksum when part I of the stroke N is painted (found on a copy)
+    next N KIND CRC     it will have this checksum when edit N is done
+    raw N LABEL BOX     that edit fills this box behind napari's back
+    drew N I TIME       part I of a stroke is painted
+    done N TIME CRC     the edit is done; the checksum is that of the reviewed layer
     saved N             the panel says "Saved"
+    child PID           of the background process
+    training            it has trained a step
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -18,6 +24,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("NAPARI_CONFIG", "")
 
@@ -30,9 +37,13 @@ from qtpy.QtWidgets import QApplication
 import napari_unet
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.editing import apply_changes
+from napari_unet.jobs.client import JobClient
 from napari_unet.objects.editing.changes import Change
+from napari_unet.session.session import Session
 
 SHAPE = (5, 128, 160)
+KINDS = [*["paint"] * 5, *["drag"] * 4, "given up", "erase", "ball", "fill", "polygon", "undo", "undo", "redo"]
+KINDS += ["ours", "ours", "raw", "data"]
 Edit = Callable[[Labels], None]
 WAIT_S = 20.0
 
@@ -69,10 +80,15 @@ def box_of(rng: np.random.Generator, plane: int) -> tuple[tuple[int, int], ...]:
     return ((plane, plane + 1), (y, min(SHAPE[1], y + 25)), (x, min(SHAPE[2], x + 25)))
 
 
-def edit(rng: np.random.Generator, number: int, plane: int) -> tuple[str, Edit]:
-    """Choose what is done next."""
-    kinds = ["paint"] * 6 + ["erase", "ball", "fill", "polygon", "undo", "undo", "redo", "ours", "ours", "raw", "data"]
-    kind = str(rng.choice(kinds))
+def drag(rng: np.random.Generator, plane: int) -> list[tuple[float, float, float]]:
+    """Choose where a long stroke goes."""
+    at = rng.uniform((0, 0), SHAPE[1:])
+    way = np.cumsum(rng.normal(0, 7, (int(rng.integers(3, 16)), 2)), axis=0) + at
+    return [(plane, *np.clip(place, 0, np.array(SHAPE[1:]) - 1)) for place in way]
+
+
+def edit(rng: np.random.Generator, number: int, plane: int, kind: str) -> tuple[Edit, Any]:
+    """Choose what is done next; return also what it will have been told of, if it writes behind napari's back."""
     label = number % 60000 + 1
     place = tuple(int(rng.integers(0, n)) for n in SHAPE)
     boxes = [box_of(rng, plane) for _ in range(3)]
@@ -111,22 +127,23 @@ def edit(rng: np.random.Generator, number: int, plane: int) -> tuple[str, Edit]:
         "raw": raw,
         "data": replaced,
     }
-    return kind, edits[kind]
+    return edits[kind], f"raw {number} {label} {json.dumps(boxes[0])}" if kind == "raw" else ""
 
 
 class Painter:
     """Paints in a viewer, and tells of it."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, trains: bool) -> None:
         self._rng = np.random.default_rng(seed)
         self._folder = folder
         self._ledger = (folder / "ledger").open("a", buffering=1)
         self.app = napari.qt.get_qapp()
         self._viewer = napari.Viewer(show=False)
-        self._controller = Controller(self._viewer, NoClient())
+        self._client = JobClient() if trains else NoClient()
+        self._controller = Controller(self._viewer, self._client)
         image = np.random.default_rng(7).integers(0, 999, SHAPE).astype(np.uint16)
         self._viewer.add_image(image, name="cells")
-        self._saved = 0
+        self._training = False
 
     def tell(self, text: str) -> None:
         """Write a line that outlives this process."""
@@ -159,13 +176,54 @@ class Painter:
         self._copy.brush_size = 9
         self.tell(f"start {checksum(self.layer)}")
 
+    def train(self) -> None:
+        """Begin to fine-tune a model on what is reviewed."""
+        self._controller.correcting.mark("plane")
+        state = self._controller.state
+        self.spin(lambda: any(count.reviewed_px for count in state.counts))
+        state.minutes = 2
+        self._controller.finetuning.start()
+        self.tell(f"child {self._client.process_id}")
+        self._training = True
+
     def go(self, number: int) -> None:
         """Make an edit."""
         plane = self._viewer.dims.current_step[0]
-        kind, change = edit(self._rng, number, plane)
+        kind = str(self._rng.choice(KINDS))
+        if kind in {"drag", "given up"}:
+            self._drag(number, plane, given_up=kind == "given up")
+        else:
+            self._edit(number, plane, kind)
+        self.tell(f"done {number} {time.time()} {checksum(self.reviewed)}")
+        if self._training and self._controller.state.curve.loss:
+            self.tell("training")
+            self._training = False
+        self._between(number)
+
+    def _drag(self, number: int, plane: int, *, given_up: bool) -> None:
+        """Paint a stroke for a second or so, and perhaps take it back before it ends."""
+        places, label = drag(self._rng, plane), number % 60000 + 1
+        for layer in (self._copy, self.layer):
+            layer._begin_stroke()
+            for part, place in enumerate(places):
+                layer.paint(place, label)
+                if layer is self._copy:
+                    self.tell(f"part {number} {part} {checksum(layer)}")
+                else:
+                    self.tell(f"drew {number} {part} {time.time()}")
+                    self.spin(lambda: False, float(self._rng.uniform(0.01, 0.15)))
+            (layer._abort_stroke if given_up else layer._commit_stroke)()
+            if layer is self._copy:
+                self.tell(f"next {number} {'given-up' if given_up else 'drag'} {checksum(layer)}")
+        self.app.processEvents()
+
+    def _edit(self, number: int, plane: int, kind: str) -> None:
+        change, raw = edit(self._rng, number, plane, kind)
+        if raw:
+            self.tell(raw)
         change(self._copy)
         self.tell(f"next {number} {kind} {checksum(self._copy)}")
-        session = next(iter(self._controller.keeper._kept.values())).session
+        session = self._session
         before, old = session.journal.state, self.layer.data.copy()
         change(self.layer)
         self.app.processEvents()
@@ -175,10 +233,12 @@ class Painter:
                 raise SystemExit("a raw write was not seen")
         if checksum(self._copy) != checksum(self.layer):
             raise SystemExit(f"{kind} did something else the second time")
-        self.tell(f"done {number} {time.time()} {checksum(self.reviewed)}")
-        self._between(number, session)
 
-    def _between(self, number: int, session: object) -> None:
+    @property
+    def _session(self) -> Session:
+        return next(iter(self._controller.keeper._kept.values())).session
+
+    def _between(self, number: int) -> None:
         """Pause, mark as reviewed, export, make snapshots."""
         chance = self._rng.random()
         if chance < 0.04:
@@ -186,7 +246,7 @@ class Painter:
             self.app.processEvents()
             self.tell(f"done {number} {time.time()} {checksum(self.reviewed)}")
         elif chance < 0.10:
-            session.snapshot()
+            self._session.snapshot()
         elif chance < 0.13:
             napari_unet.save_masks(self._folder / "masks.tif", self.layer.data.copy(), axes="ZYX")
         wait = 0.5 if chance > 0.6 else float(self._rng.random()) * 0.03
@@ -195,15 +255,17 @@ class Painter:
             self.tell(f"saved {number}")
 
 
-def paint(folder: Path, seed: int) -> None:
+def paint(folder: Path, seed: int, *, trains: bool) -> None:
     """Paint until killed."""
     os.environ["NAPARI_UNET_HOME"] = str(folder / "home")
-    painter = Painter(folder, seed)
+    painter = Painter(folder, seed, trains=trains)
     painter.begin(again=any((folder / "home").rglob("project.json")))
     number = 0
     while True:
         number += 1
         painter.go(number)
+        if trains and number == 3:
+            painter.train()
 
 
 def main() -> None:
@@ -211,14 +273,14 @@ def main() -> None:
     assert QApplication.instance() is None
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
-        folder, seed = line.rsplit(maxsplit=1)
+        folder, seed, trains = line.rsplit(maxsplit=2)
         child = os.fork()
         if not child:
             log = os.open(Path(folder) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
             try:
-                paint(Path(folder), int(seed))
+                paint(Path(folder), int(seed), trains=trains == "1")
             except BaseException:
                 import traceback
 

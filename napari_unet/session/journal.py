@@ -80,11 +80,24 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    def append(self, layer: str, kind: str, patches: Sequence[Patch]) -> int:
-        """Take an edit, whose arrays must not change any more; return its number at once."""
+    def append(self, layer: str, kind: str, *parts: Sequence[Patch], ended: bool = True) -> int:
+        """Take an edit, whose arrays must not change any more; return the number of its last record at once.
+
+        Parameters
+        ----------
+        layer, kind : str
+        *parts : sequence of Patch
+            A record each; either all of them are found again, or none.
+        ended : bool
+            False if the stroke is still being painted.
+        """
         with self._changed:
-            self._number += 1
-            self._waiting.append(Record(self._number, layer, kind, time.time(), tuple(patches)))
+            first, now = self._number + 1, time.time()
+            self._number += len(parts)
+            span = (first, self._number) if len(parts) > 1 else None
+            self._waiting += [
+                Record(number, layer, kind, now, tuple(part), span, ended) for number, part in enumerate(parts, first)
+            ]
             self._changed.notify_all()
             return self._number
 

@@ -75,6 +75,10 @@ class Record:
     time : float
         Seconds since 1970, UTC.
     patches : tuple of Patch
+    span : (int, int), optional
+        Numbers of the first and the last record of a large edit that is divided: without all of them it is none.
+    ended : bool
+        False for what a stroke that is still being painted has touched so far.
     """
 
     number: int
@@ -82,6 +86,8 @@ class Record:
     kind: str
     time: float
     patches: tuple[Patch, ...]
+    span: tuple[int, int] | None = None
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,10 @@ def encode(record: Record) -> bytes:
             for patch, array in zip(record.patches, arrays, strict=True)
         ],
     }
+    if record.span is not None:
+        header["span"] = record.span
+    if not record.ended:
+        header["ended"] = False
     head = json.dumps(header, separators=(",", ":")).encode()
     little = (array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays)
     payload = zlib.compress(b"".join(little), 1)
@@ -199,6 +209,13 @@ def _record(header: dict[str, Any], values: bytes) -> Record:
         array = np.frombuffer(values, dtype, math.prod(shape), position).reshape(shape)
         patches.append(Patch(box, array))
         position += size
+    first, last = map(int, header.get("span", (0, 0)))
     return Record(
-        int(header["number"]), str(header["layer"]), str(header["kind"]), float(header["time"]), tuple(patches)
+        int(header["number"]),
+        str(header["layer"]),
+        str(header["kind"]),
+        float(header["time"]),
+        tuple(patches),
+        (first, last) if last else None,
+        bool(header.get("ended", True)),
     )

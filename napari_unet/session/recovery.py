@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Restored:
     layers : dict of RestoredLayer
         By their keys.
     edits : int
-        That were applied to the snapshot.
+        That were applied to the snapshot; a stroke that had not ended is one.
     number : int
         Of the last one.
     snapshot_time, last_time : float
@@ -78,7 +78,7 @@ def restore(project: Project, folders: Sequence[Path] = (), *, journal: bool = T
     there = [project.journal, *([project.elsewhere] if project.elsewhere is not None else []), *folders]
     records = _records(there, remarks) if journal else []
     last = 0.0
-    applied = [record for record in records if record.number > number and record.layer in layers]
+    applied = [record for record in _complete(records) if record.number > number and record.layer in layers]
     for record in applied:
         try:
             apply(record, layers[record.layer].array)
@@ -86,7 +86,7 @@ def restore(project: Project, folders: Sequence[Path] = (), *, journal: bool = T
             remarks.append(f"An edit could not be applied ({error}).")
         last = record.time
     highest = max([number, *(record.number for record in records)])
-    return Restored(layers, len(applied), highest, time, last, tuple(remarks))
+    return Restored(layers, _edits(applied), highest, time, last, tuple(remarks))
 
 
 def _newest(snapshots: Sequence[Snapshot], remarks: list[str]) -> tuple[int, float, dict[str, RestoredLayer]]:
@@ -99,6 +99,21 @@ def _newest(snapshots: Sequence[Snapshot], remarks: list[str]) -> tuple[int, flo
             continue
         return snapshot.number, snapshot.time, layers
     return 0, 0.0, {}
+
+
+def _complete(records: Sequence[Record]) -> Iterator[Record]:
+    """Leave out edits of which some records are missing: the program ended while they were written."""
+    there = {record.number for record in records}
+    for record in records:
+        first, last = record.span or (record.number, record.number)
+        if all(number in there for number in range(first, last + 1)):
+            yield record
+
+
+def _edits(records: Sequence[Record]) -> int:
+    """Count the edits, not the records."""
+    ended = {record.span or (record.number, record.number) for record in records if record.ended}
+    return len(ended) + (bool(records) and not records[-1].ended)
 
 
 def _blank(entry: LayerEntry) -> RestoredLayer:

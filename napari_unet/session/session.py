@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ MOST_EDITS = 2000
 IDLE_S = 60.0
 # After a snapshot that failed, another one is tried.
 RETRY_S = 5.0
-# A snapshot waits so long for the journal; if that cannot be written, a snapshot is all there is.
+# A snapshot waits for the journal, and looks so often whether that can be written; if not, a snapshot is all there is.
 SETTLE_S = 5.0
 
 
@@ -74,11 +73,22 @@ class Session:
         Of the last edit that the project holds, see `napari_unet.session.recovery.restore`.
     on_change : callable, optional
         Is called with a `Status` whenever it changes, in a thread of the session.
+    prompted : bool
+        Whether `all_is_told` is called while `asks` is true: a snapshot that may hold what nobody has told of yet, such
+        as half a stroke, becomes one only when all of that is in the journal.
     """
 
-    def __init__(self, project: Project, number: int = 0, on_change: Callable[[Status], None] | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        number: int = 0,
+        on_change: Callable[[Status], None] | None = None,
+        *,
+        prompted: bool = False,
+    ) -> None:
         self.project = project
         self._on_change = on_change
+        self._prompted, self._asks = prompted, False
         self._layers: dict[str, _Living] = {}
         self._entered: dict[str, _Living] = {}
         self._lock = threading.Condition()
@@ -119,26 +129,34 @@ class Session:
             self._wanted = True
             self._lock.notify_all()
 
-    def record(self, key: str, kind: str, boxes: Sequence[Box]) -> int:
+    def record(self, key: str, kind: str, boxes: Sequence[Box], *, ended: bool = True) -> int:
         """Tell that boxes of a layer have just been changed; return the number of the edit.
 
         Small ones are copied at once, others are read while the user goes on.
+
+        Parameters
+        ----------
+        key : str
+            Of the layer.
+        kind : str
+            What the user did.
+        boxes : sequence of Box
+        ended : bool
+            False for what a stroke has touched that is still being painted.
         """
         array = self._layers[key].array
         itemsize = np.dtype(array.dtype).itemsize
-        number = 0
         small: list[Patch] = []
+        large: list[list[Patch]] = []
         for box in boxes:
             if prod(stop - start for start, stop in box) * itemsize <= COPIED_BYTES:
                 small.append(Patch(box, np.array(array[tuple(slice(*part) for part in box)])))
-                continue
-            for part in _divided(box, RECORD_BYTES // itemsize):
-                number = self.journal.append(key, kind, [Patch(part, array, living=True)])
-        if small or not number:
-            number = self.journal.append(key, kind, small)
+            else:
+                large += [[Patch(part, array, living=True)] for part in _divided(box, RECORD_BYTES // itemsize)]
+        number = self.journal.append(key, kind, *large, *([small] if small or not large else []), ended=ended)
         self._touched = time.monotonic()
         with self._lock:
-            self._since += 1
+            self._since += ended
             if self._since >= MOST_EDITS:
                 self._wanted = True
                 self._lock.notify_all()
@@ -172,6 +190,17 @@ class Session:
         with self._lock:
             self._lock.wait_for(lambda: not self._unsafe and not self._wanted, max(0.0, until - time.monotonic()))
         return self.status.saved
+
+    @property
+    def asks(self) -> bool:
+        """Whether a snapshot waits until all is told."""
+        return self._asks
+
+    def all_is_told(self) -> None:
+        """Say, in the thread that changes the layers, that each change so far has been told with `record`."""
+        with self._lock:
+            self._asks = False
+            self._lock.notify_all()
 
     def snapshot(self) -> None:
         """Make a snapshot soon."""
@@ -216,9 +245,7 @@ class Session:
         try:
             self._enter()
             contents = {key: (living.array, living.about) for key, living in layers.items()}
-            write_snapshot(
-                self.project.snapshots, number, time.time(), contents, partial(self.journal.wait, None, SETTLE_S)
-            )
+            write_snapshot(self.project.snapshots, number, time.time(), contents, self._settle)
             retire(self.project.journal, prune(self.project.snapshots))
             problem = ""
         except (NapariUnetError, OSError) as error:
@@ -234,6 +261,14 @@ class Session:
                 self._last = time.time()
             self._lock.notify_all()
         self._announce()
+
+    def _settle(self) -> None:
+        """Return when all that the layers hold now is in the journal, or that cannot be written."""
+        with self._lock:
+            self._asks = self._prompted
+            self._lock.wait_for(lambda: not self._asks or self._closing)
+        while not (self.journal.wait(None, SETTLE_S) or self.journal.state.problem or self._closing):
+            pass
 
     def _enter(self) -> None:
         """Write into the project which layers there are, if that is not there yet."""

@@ -5,14 +5,28 @@ import pytest
 from napari.layers import Labels
 
 from napari_unet.gui.editing import apply_changes
-from napari_unet.gui.recording import Recorder, boxes_of
+from napari_unet.gui.recording import STROKE, Recorder, boxes_of
 from napari_unet.objects.editing.changes import Change
 from napari_unet.session.project import ImageIdentity, open_project
 from napari_unet.session.recovery import restore
 from napari_unet.session.session import Session
 
 SHAPE = (4, 60, 80)
-KINDS = ["paint", "stroke", "ball", "erase", "fill", "polygon", "items", "ours", "undo", "redo", "data", "raw"]
+KINDS = [
+    "paint",
+    "stroke",
+    "given up",
+    "ball",
+    "erase",
+    "fill",
+    "polygon",
+    "items",
+    "ours",
+    "undo",
+    "redo",
+    "data",
+    "raw",
+]
 
 
 @pytest.fixture
@@ -27,10 +41,10 @@ def kept(tmp_path, qapp):
         if kind == "data":
             session.replace_array("correction", layer.data)
         else:
-            session.record("correction", kind, boxes)
+            session.record("correction", kind, boxes, ended=kind != STROKE)
 
     session.add_layer("correction", layer.data, {})
-    recorder = Recorder(layer, record)
+    recorder = Recorder(layer, record, strokes=True)
     recorder.look_over()
     recorder.told = told
     yield layer, recorder, session, project
@@ -49,6 +63,10 @@ def act(layer, kind, rng, label):  # noqa: C901  # one line for each kind
         with layer.block_history():
             for step in range(4):
                 layer.paint((at[0], at[1], min(79, at[2] + 5 * step)), label)
+    elif kind == "given up":
+        layer._begin_stroke()
+        layer.paint(at, label)
+        layer._abort_stroke()
     elif kind == "ball":
         layer.n_edit_dimensions = 3
         layer.paint(at, label)
@@ -101,7 +119,7 @@ def test_each_kind_of_edit_is_told(kept, kind, qtbot):
     recorder.flush()
     recorder.told.clear()
     act(layer, kind, rng, 30)
-    wanted = kind if kind in {"undo", "redo", "data", "raw"} else "paint"
+    wanted = {"given up": "undo"}.get(kind, kind if kind in {"undo", "redo", "data", "raw"} else "paint")
     qtbot.waitUntil(lambda: recorder.told[:1] == [wanted], timeout=10_000)
     assert session.wait()
     assert np.array_equal(restore(project).layers["correction"].array, layer.data)
@@ -116,6 +134,67 @@ def test_a_write_by_others_right_after_a_stroke_is_seen(kept):
     assert recorder.told[-1] == "raw"
     assert session.wait()
     assert restore(project).layers["correction"].array[0, 5, 5] == 77
+
+
+@pytest.mark.parametrize("how", ["_commit_stroke", "_abort_stroke"])
+def test_a_stroke_is_kept_while_it_is_painted(kept, how):
+    layer, recorder, session, project = kept
+
+    def there():
+        assert session.wait()
+        return restore(project).layers["correction"].array
+
+    layer.paint((0, 30, 30), 9)
+    recorder.flush()
+    recorder.told.clear()
+    layer._begin_stroke()
+    for number, column in enumerate(range(10, 70, 10), start=1):
+        layer.paint((0, 20, column), 5)
+        assert recorder.owes
+        recorder._sweep()
+        assert not recorder.owes
+        assert recorder.told == [STROKE] * number
+        assert np.array_equal(there(), layer.data)
+    layer.paint((0, 20, 75), 5)
+    getattr(layer, how)()
+    recorder.flush()
+    assert recorder.told[-1] == ("paint" if how == "_commit_stroke" else "undo")
+    assert np.array_equal(there(), layer.data)
+    assert (5 in layer.data) == (how == "_commit_stroke")
+    layer.undo()
+    assert np.array_equal(there(), layer.data)
+
+
+def test_a_write_by_others_right_before_a_stroke_is_seen(kept):
+    layer, recorder, session, project = kept
+    for change in (lambda: layer.paint((0, 40, 40), 9), layer.undo, layer.redo):
+        value = int(layer.data[0, 5, 5]) + 70
+        layer.data[0, 5, 5] = value
+        change()
+        recorder.flush()
+        assert session.wait()
+        assert restore(project).layers["correction"].array[0, 5, 5] == value
+        assert recorder.told[-2] == "raw"
+    recorder.look_over()
+    assert recorder.told[-1] != "raw"
+
+
+def test_a_stroke_is_not_taken_for_a_write_by_others(kept):
+    layer, recorder, *_ = kept
+    told = []
+    other = Recorder(layer, lambda kind, _boxes: told.append(kind))
+    other.look_over()
+    with layer.block_history():
+        for column in (20, 40):
+            layer.paint((0, 20, column), 9)
+            other._sweep()
+            recorder._sweep()
+    other.flush()
+    for one in (other, recorder):
+        one.look_over()
+    assert told == ["paint"]
+    assert "raw" not in recorder.told
+    other.close()
 
 
 def test_two_recorders_may_end_in_any_order(kept):

@@ -18,13 +18,19 @@ class SavingLine(Step):
         self.card, column = card()
         self.offer = sentence()
         self.go_on = button("Bring them back", "As they were at the end, with every edit", keeper.go_on, primary=True)
+        self.both = button(
+            "Keep both",
+            "Go on with every edit, and have the last snapshot beside it: a hidden layer that cannot be painted on",
+            keeper.keep_both,
+        )
         self.saved = button(
             "Last snapshot only",
-            "Without the edits that were made after it; these stay in the project folder",
+            "Without the edits that were made after it; these stay in the project folder, under “earlier”",
             keeper.open_saved,
         )
         column.addWidget(self.offer)
         column.addWidget(self.go_on)
+        column.addWidget(self.both)
         column.addWidget(self.saved)
         self.add(self.card, self.line)
         self.bind(self._show, "keeping")
@@ -36,7 +42,8 @@ class SavingLine(Step):
         self.line.setToolTip(f"In {keeping.folder}" if keeping.folder else "")
         if keeping.offer is not None:
             say(self.offer, offered(keeping.offer))
-            self.saved.setVisible(keeping.offer.edits > 0)
+            for choice in (self.both, self.saved):
+                choice.setVisible(keeping.offer.edits > 0)
         if not keeping.kept:
             return
         if keeping.problem:

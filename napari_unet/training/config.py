@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from napari_unet.networks.spec import Config
+from napari_unet.training.budget import Clock
 
 
 class FineTuneConfig(Config):
@@ -13,7 +14,9 @@ class FineTuneConfig(Config):
     Attributes
     ----------
     seconds : float
-        Wall-clock budget, validation and gate included.
+        Budget, validation and gate included.
+    clock : "wall" | "cpu"
+        What the budget is measured with: wall-clock time, or CPU time of this process, for benchmarks.
     device : str
         "auto", "cpu", "mps", "cuda" or "cuda:N".
     seed : int
@@ -31,6 +34,7 @@ class FineTuneConfig(Config):
     """
 
     seconds: float = Field(default=120, gt=0)
+    clock: Clock = "wall"
     device: str = "auto"
     seed: int = 0
     diameter_px: float | None = Field(default=None, gt=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from napari_unet.imaging.image import Image, open_image, to_canonical
 from napari_unet.inference.devices import choose_device
 from napari_unet.networks.adapting import with_channels
 from napari_unet.networks.field import receptive_field
+from napari_unet.training.budget import Budget
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.evaluation import evaluate_events
 from napari_unet.training.gate import Score, judge
@@ -51,7 +51,7 @@ class FineTuneResult:
     held_out_px : int
         Reviewed pixels that were not trained on.
     steps, seconds : int, float
-        Optimizer steps, and wall-clock time of it all.
+        Optimizer steps, and the time of it all.
     history : tuple of events
         `StepDone` and `ValidationDone` in order.
     sentence : str
@@ -77,6 +77,7 @@ class _Progress:
     best: dict[str, torch.Tensor] | None = None
     best_score: Score | None = None
     steps: int = 0
+    step_s: float = 0.0
     validation_s: float = 0.0
     history: list[Event] = field(default_factory=list)
 
@@ -112,20 +113,20 @@ def finetune_events(
     Cancelled
         If cancelled before the first step.
     """
-    started = time.monotonic()
+    budget = Budget(config.seconds, config.clock)
     base = model if config.classes is None else with_classes(model, config.classes, config.seed)
     check_pairs(pairs, base.spec)
     rng = np.random.default_rng(config.seed)
     margin = min(receptive_field(base.network).halo, MAX_CONTEXT_PX)
     fields = yield from load_fields(pairs, base.spec, margin, channels, config.diameter_px)
-    split = hold_out(fields, rng, base.spec.meaning)
+    split = hold_out(fields, rng, base.spec.meaning, margin)
     trainer = Trainer(base, config, choose_device(config.device))
     progress = _Progress()
-    begun = time.monotonic()
+    begun = budget.elapsed
     old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
-    progress.validation_s = time.monotonic() - begun
+    progress.validation_s = budget.elapsed - begun
     try:
-        yield from _train(trainer, split, rng, (config.seconds, started), progress)
+        yield from _train(trainer, split, rng, budget, progress)
     except Cancelled:
         if not progress.steps:
             raise
@@ -141,7 +142,7 @@ def finetune_events(
         new_score,
         split.held_out_px,
         progress.steps,
-        time.monotonic() - started,
+        budget.elapsed,
         tuple(progress.history),
         verdict.sentence,
     )
@@ -151,37 +152,35 @@ def _train(
     trainer: Trainer,
     split: Split,
     rng: np.random.Generator,
-    budget: tuple[float, float],
+    budget: Budget,
     progress: _Progress,
 ) -> Generator[Event, None, None]:
     """Step until the time is up, validating now and then, and keep the best in `progress`."""
-    seconds, started = budget
     sampler = PatchSampler(split.fields, trainer.config.patch_px, trainer.network.stride, rng)
-    validated = time.monotonic()
-    while True:
-        elapsed = time.monotonic() - started
-        if elapsed + progress.validation_s + trainer.step_s > seconds and progress.steps:
-            break
-        loss = trainer.step(sampler.batch(trainer.config.batch), progress_share=min(1.0, elapsed / seconds))
+    validated = budget.elapsed
+    while budget.has(progress.validation_s + progress.step_s) or not progress.steps:
+        begun = budget.elapsed
+        loss = trainer.step(sampler.batch(trainer.config.batch), budget.share)
         progress.steps += 1
-        yield _note(progress, StepDone(progress.steps, loss, time.monotonic() - started))
-        if time.monotonic() - validated > max(seconds / VALIDATIONS, 4 * progress.validation_s):
-            yield from _validate(trainer, split, started, progress)
-            validated = time.monotonic()
-    yield from _validate(trainer, split, started, progress)
+        progress.step_s = budget.elapsed - begun
+        yield _note(progress, StepDone(progress.steps, loss, budget.elapsed))
+        if budget.elapsed - validated > max(budget.seconds / VALIDATIONS, 4 * progress.validation_s):
+            yield from _validate(trainer, split, budget, progress)
+            validated = budget.elapsed
+    yield from _validate(trainer, split, budget, progress)
 
 
-def _validate(trainer: Trainer, split: Split, started: float, progress: _Progress) -> Generator[Event, None, None]:
+def _validate(trainer: Trainer, split: Split, budget: Budget, progress: _Progress) -> Generator[Event, None, None]:
     """Score the averaged weights on the held-out corrections, and keep them if they are the best."""
-    begun = time.monotonic()
+    begun = budget.elapsed
     found = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
     if found is None:
         return
     if progress.best_score is None or found.value > progress.best_score.value:
         progress.best, progress.best_score = trainer.averaged_weights(), found
     best = progress.best_score.value
-    progress.validation_s = time.monotonic() - begun
-    yield _note(progress, ValidationDone(progress.steps, found.value, best, time.monotonic() - started))
+    progress.validation_s = budget.elapsed - begun
+    yield _note(progress, ValidationDone(progress.steps, found.value, best, budget.elapsed))
 
 
 def _note(progress: _Progress, event: Event) -> Event:

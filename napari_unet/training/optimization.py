@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -46,7 +45,6 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self._groups(config.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps = 0
-        self.step_s = 0.0
 
     def _groups(self, rate: float) -> Iterator[dict[str, object]]:
         """Parameter groups: a slower encoder if it is trained, no decay of biases and norms."""
@@ -67,7 +65,6 @@ class Trainer:
         progress_share : float
             How much of the budget is spent, from 0 to 1: the learning rate falls with it.
         """
-        begun = time.monotonic()
         self._set_rate(progress_share)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -84,7 +81,6 @@ class Trainer:
             self.optimizer.step()
             self.steps += 1
             self._follow()
-        self.step_s = time.monotonic() - begun
         return value
 
     def _set_rate(self, progress_share: float) -> None:

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from napari_unet.errors import JobError
 from napari_unet.jobs.child import WORKER, Child
 from napari_unet.jobs.messages import (
+    Cancel,
+    GoOn,
     JobCancelled,
     JobDone,
     JobEvent,
     JobFailed,
     Message,
+    Pause,
     Ready,
-    encode_cancel,
-    encode_request,
+    Start,
+    encode_order,
 )
 from napari_unet.jobs.requests import Request
 
@@ -119,7 +122,7 @@ class JobClient:
             self._unread += self._poll()
         child = self._started()
         number = next(self._numbers)
-        self._jobs[number] = _Job(encode_request(number, request))
+        self._jobs[number] = _Job(encode_order(Start(number, request)))
         child.send(self._jobs[number].line)
         return number
 
@@ -129,12 +132,17 @@ class JobClient:
         if wanted is None or wanted.cancelled or self._child is None:
             return
         wanted.cancelled = True
-        self._child.send(encode_cancel(job))
+        self._child.send(encode_order(Cancel(job)))
         if job == next(iter(self._jobs)):
             wanted.kill_at = time.monotonic() + self._kill_after_s
         else:  # it has not begun
             del self._jobs[job]
             self._unread.append(JobCancelled(job))
+
+    def pause(self, job: int, paused: bool = True) -> None:
+        """Let a job rest after its next event, or go on; it can be cancelled while it rests."""
+        if job in self._jobs and self._child is not None:
+            self._child.send(encode_order(Pause(job) if paused else GoOn(job)))
 
     def poll(self) -> list[Message]:
         """Return what has happened since the last call, in order, without waiting."""

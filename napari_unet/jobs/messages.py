@@ -1,6 +1,7 @@
 """What travels between the viewer and the background process: one JSON object a line.
 
-To the child go ``{"job": 3, "request": {...}}`` and ``{"cancel": 3}``; back come a `Message` each.
+To the child go ``{"job": 3, "request": {...}}``, ``{"cancel": 3}``, ``{"pause": 3}`` and ``{"go_on": 3}``, an `Order`
+each; back come a `Message` each.
 """
 
 from __future__ import annotations
@@ -60,6 +61,38 @@ class JobCancelled:
     job: int
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin a job, when those before it have ended."""
+
+    job: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End a job."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let a job rest after its next event."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Let a job that rests go on."""
+
+    job: int
+
+
+Order = Start | Cancel | Pause | GoOn
+_WORDS = {Cancel: "cancel", Pause: "pause", GoOn: "go_on"}
+
 Message = Ready | JobEvent | JobDone | JobFailed | JobCancelled
 
 
@@ -106,29 +139,33 @@ def decode(line: bytes) -> Message:
             raise ValueError(message)
 
 
-def encode_request(job: int, request: Request) -> bytes:
-    """Write a request as one line for the background process."""
-    return json.dumps({"job": job, "request": request.model_dump(mode="json")}).encode() + b"\n"
+def encode_order(order: Order) -> bytes:
+    """Write an order as one line for the background process."""
+    line: dict[str, Any]
+    if isinstance(order, Start):
+        line = {"job": order.job, "request": order.request.model_dump(mode="json")}
+    else:
+        line = {_WORDS[type(order)]: order.job}
+    return json.dumps(line).encode() + b"\n"
 
 
-def encode_cancel(job: int) -> bytes:
-    """Write the wish to end a job as one line for the background process."""
-    return json.dumps({"cancel": job}).encode() + b"\n"
-
-
-def decode_order(line: bytes) -> tuple[int, Request | None]:
-    """Read a line from the viewer: a job and its request, or a job and None to cancel it.
+def decode_order(line: bytes) -> Order:
+    """Read a line from the viewer.
 
     Raises
     ------
     ValueError
-        If it is anything else; pydantic's ValidationError is one.
+        If it is no order; pydantic's ValidationError is one.
     """
     match json.loads(line):
         case {"job": int(job), "request": request}:
-            return job, _REQUEST.validate_python(request)
+            return Start(job, _REQUEST.validate_python(request))
         case {"cancel": int(job)}:
-            return job, None
+            return Cancel(job)
+        case {"pause": int(job)}:
+            return Pause(job)
+        case {"go_on": int(job)}:
+            return GoOn(job)
         case other:
             message = f"not an order: {other!r:.200}"
             raise ValueError(message)

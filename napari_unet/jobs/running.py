@@ -12,6 +12,7 @@ def drive(
     work: Generator[Event, None, Result],
     on_event: Callable[[Event], None],
     should_stop: Callable[[], bool],
+    rest: Callable[[], None] = lambda: None,
 ) -> Result:
     """Run a generator to its end and return its result.
 
@@ -27,6 +28,8 @@ def drive(
         Is given every event.
     should_stop : callable
         Whether the user has cancelled.
+    rest : callable
+        Returns at once, or, while the user has paused the work, when it is to go on or to stop.
 
     Raises
     ------
@@ -46,5 +49,6 @@ def drive(
                 result: Result = end.value
                 return result
             on_event(event)
+            rest()
     finally:
         work.close()

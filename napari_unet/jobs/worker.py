@@ -19,18 +19,23 @@ import traceback
 from collections.abc import Callable, Generator
 from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, assert_never
 
 from napari_unet.errors import Cancelled, NapariUnetError
 from napari_unet.events import Event
 from napari_unet.jobs.explaining import explain, is_lost_gpu
 from napari_unet.jobs.messages import (
+    Cancel,
+    GoOn,
     JobCancelled,
     JobDone,
     JobEvent,
     JobFailed,
     Message,
+    Order,
+    Pause,
     Ready,
+    Start,
     decode_order,
     encode,
 )
@@ -71,22 +76,35 @@ class Inbox(threading.Thread):
         self._arrived = threading.Semaphore(0)
         self._running: int | None = None
         self._stop = False
+        self._paused: set[int] = set()
+        self._awake = threading.Condition(self._lock)
 
     def run(self) -> None:
         """Read until the viewer is gone, then end the process."""
         for line in self._pipe:
             try:
-                job, request = decode_order(line)
+                self._take(decode_order(line))
             except ValueError:
                 traceback.print_exc()
-                continue
-            if request is None:
-                self._cancel(job)
-            else:
+        os._exit(0)
+
+    def _take(self, order: Order) -> None:
+        match order:
+            case Start(job, request):
                 with self._lock:
                     self._waiting[job] = request
                 self._arrived.release()
-        os._exit(0)
+            case Cancel(job):
+                self._cancel(job)
+            case Pause(job):
+                with self._lock:
+                    self._paused.add(job)
+            case GoOn(job):
+                with self._awake:
+                    self._paused.discard(job)
+                    self._awake.notify_all()
+            case _:
+                assert_never(order)
 
     def next(self, when_idle: Callable[[], None]) -> tuple[int, Request]:
         """Wait for a job and take it; `when_idle` is called once if that takes a while."""
@@ -104,10 +122,16 @@ class Inbox(threading.Thread):
         """Whether the running job has been cancelled."""
         return self._stop
 
+    def rest(self) -> None:
+        """Wait while the running job is paused; a cancel ends that."""
+        with self._awake:
+            self._awake.wait_for(lambda: self._stop or self._running not in self._paused)
+
     def _cancel(self, job: int) -> None:
-        with self._lock:
+        with self._awake:
             waiting = self._waiting.pop(job, None) is not None
             self._stop = self._stop or job == self._running
+            self._awake.notify_all()
         if waiting:
             self._wire.send(JobCancelled(job))
 
@@ -135,7 +159,7 @@ def serve(load: Callable[[], tuple[tuple[Device, ...], WorkFor]]) -> None:
         job, request = inbox.next(give_memory_back)
         try:
             work = work_for(request)
-            result = drive(work, lambda event: wire.send(JobEvent(job, event)), inbox.should_stop)  # noqa: B023
+            result = drive(work, lambda event: wire.send(JobEvent(job, event)), inbox.should_stop, inbox.rest)  # noqa: B023
             wire.send(JobDone(job, result))
         except Exception as error:  # whatever it is, only this job ends
             wire.send(_bad_end(job, error))

@@ -97,6 +97,33 @@ def test_cancel_ends_a_job_at_its_next_event(client):
     assert client.alive
 
 
+def test_a_paused_job_rests_and_goes_on(client):
+    job = client.submit(script("go_on"))
+    collect(client, goes_on(job))
+    client.pause(job)
+    time.sleep(0.3)  # what was on the way arrives
+    client.poll()
+    time.sleep(0.3)
+    assert client.poll() == []
+    assert client.busy
+    client.pause(job, False)
+    collect(client, goes_on(job))
+    client.cancel(job)
+    assert collect(client, ends(job))[-1] == JobCancelled(job)
+
+
+def test_a_paused_job_can_be_cancelled(client):
+    job = client.submit(script("go_on"))
+    collect(client, goes_on(job))
+    client.pause(job)
+    time.sleep(0.3)
+    client.cancel(job)
+    begin = time.monotonic()
+    assert collect(client, ends(job))[-1] == JobCancelled(job)
+    assert time.monotonic() - begin < 5  # not ended by force
+    assert client.alive
+
+
 def test_cancelled_fit_answers_with_what_it_has(client):
     job = client.submit(script("answer_late"))
     collect(client, goes_on(job))

@@ -59,8 +59,8 @@ def test_anything_else_is_refused(line):
 def test_orders_survive_the_way():
     ref = ArrayRef(path="/tmp/ä.raw", dtype="<u4", shape=(1, 2, 3, 4), offset=8)
     request = MergeRequest(predicted=ref, correction=ref, reviewed=ref, merged=ref)
-    assert messages.decode_order(messages.encode_request(5, request)) == (5, request)
-    assert messages.decode_order(messages.encode_cancel(5)) == (5, None)
+    for order in (messages.Start(5, request), messages.Cancel(5), messages.Pause(5), messages.GoOn(5)):
+        assert messages.decode_order(messages.encode_order(order)) == order
 
 
 def test_unknown_order_is_refused():

@@ -117,7 +117,7 @@ def test_each_answer_is_drawn_and_compared(theirs, tmp_path):
 def test_answers_travel_as_what_they_are():
     answers = {"align_corners": True, "recurrences": 1, "join": "same", "classes": ("background", "cell")}
     request = OpenRequest(source="a.pt", folder="opened", answers=answers)
-    _, arrived = messages.decode_order(messages.encode_request(1, request))
+    arrived = messages.decode_order(messages.encode_order(messages.Start(1, request))).request
     assert arrived == request
     assert [type(value) for value in arrived.answers.values()] == [bool, int, str, tuple]
 

@@ -238,11 +238,11 @@ def test_compute_rooms_need_neither_qt_nor_napari(scratch, model_file):
     from napari_unet.jobs.messages import decode_order
     from napari_unet.jobs.work import work_for
     for line in sys.stdin:
-        print(finish(work_for(decode_order(line)[1])).kind)
+        print(finish(work_for(decode_order(line).request)).kind)
     """
-    from napari_unet.jobs.messages import encode_request
+    from napari_unet.jobs.messages import Start, encode_order
 
-    orders = b"".join(encode_request(number, request) for number, request in enumerate(requests))
+    orders = b"".join(encode_order(Start(number, request)) for number, request in enumerate(requests))
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_QT + textwrap.dedent(program)], input=orders, capture_output=True, check=False
     )

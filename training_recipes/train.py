@@ -1,0 +1,204 @@
+"""Train a bundled model.
+
+    python training_recipes/train.py NAME --data FOLDER --work FOLDER
+
+NAME is `nuclei`, `nuclei-fluorescence` or `nuclei-small`. The data are described in `docs/models.md`. The work folder
+keeps a checkpoint: the same command goes on where it was interrupted. Every random choice
+comes from the seed and the number of the step. `publish.py` makes the bundled file of the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from patches import Batch, Sampler
+from planes import NORMALIZATION, as_planes, held_out_names, read_samples
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import napari_unet as nu
+from napari_unet.training.losses import segmentation_loss
+from napari_unet.weights.model import Model
+
+WARM_UP_STEPS = 100
+DECAY = 0.999
+FALLING_SHARE = 0.35
+DISTANCE_SHARE = 0.1
+CHECKPOINT_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes
+    ----------
+    steps, batch : int
+        Optimizer steps, and patches a step.
+    learning_rate : float
+        At its highest; it falls to zero over the last third of the steps.
+    shares : dict
+        How much of the patches each kind of image gives.
+    variant, options
+        The network, where it starts at random.
+    start : str
+        A model to start from; none if empty.
+    teacher : str
+        A model whose probabilities are learnt as well; none if empty.
+    """
+
+    steps: int
+    batch: int = 6
+    learning_rate: float = 2e-3
+    shares: dict[str, float] = field(default_factory=lambda: {"fluo": 0.6, "colour": 0.3, "bright": 0.1})
+    variant: str = "unet-small"
+    options: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
+    teacher: str = ""
+
+
+RECIPES = {
+    "nuclei": Recipe(steps=14000, learning_rate=1e-3, start="nuclei"),
+    "nuclei-fluorescence": Recipe(steps=14000, learning_rate=2e-3, shares={"fluo": 1.0}),
+}
+
+
+def main() -> None:
+    """Train until all steps are done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=RECIPES)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--start", help="model to start from instead of the recipe's")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    recipe = RECIPES[args.name]
+    args.work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    run = Run(recipe, args.start or recipe.start, args.steps or recipe.steps)
+    run.resume(args.work / f"{args.name}.pt")
+    held_out = held_out_names(args.data / "train")
+    samples = [s for s in read_samples(args.data / "train", list(recipe.shares)) if s.image.name not in held_out]
+    run.train(Sampler(as_planes(samples, recipe.shares), recipe.batch, seed=0))
+
+
+class Run:
+    """A network on its way, with what is needed to go on.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    start : str
+        Name or file of the model to start from; none if empty.
+    steps : int
+    """
+
+    def __init__(self, recipe: Recipe, start: str, steps: int) -> None:
+        self.recipe, self.steps, self.step = recipe, steps, 0
+        self.model = nu.load_model(start) if start else nu.new_model(recipe.variant, in_channels=1, **recipe.options)
+        self.teacher = nu.load_model(recipe.teacher).network.eval() if recipe.teacher else None
+        self.network = copy.deepcopy(self.model.network).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).eval()
+        self.features: list[Tensor] = []
+        self.network.head.register_forward_pre_hook(lambda _, inputs: self.features.append(inputs[0]))
+        # Learns the distance to the border from the features of the last level; it is not kept.
+        self.distance = nn.Conv2d(self.network.head.in_channels, 1, 1)
+        parameters = [*self.network.parameters(), *self.distance.parameters()]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 1e-2},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+        self.path: Path | None = None
+        self.cpu_s = 0.0
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one, and keep later ones there."""
+        self.path = path
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            for name in ("network", "average", "distance", "optimizer"):
+                getattr(self, name).load_state_dict(state[name])
+            self.step, self.cpu_s = state["step"], state["cpu_s"]
+
+    def keep(self) -> None:
+        """Write a checkpoint, and the averaged weights as a model."""
+        assert self.path is not None
+        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "distance", "optimizer")}
+        new = self.path.with_suffix(".new")
+        torch.save({**parts, "step": self.step, "cpu_s": self.cpu_s + time.process_time()}, new)
+        new.replace(self.path)
+        self.averaged().save(self.path.with_suffix(".safetensors"))
+
+    def averaged(self) -> Model:
+        """Return the averaged network as a model, described as far as training needs it."""
+        network = copy.deepcopy(self.average).to(memory_format=torch.contiguous_format)
+        return Model(network, self.model.spec).with_spec(normalization=NORMALIZATION, trained=True)
+
+    def train(self, sampler: Sampler) -> None:
+        """Take all steps that are left."""
+        losses: list[float] = []
+        while self.step < self.steps:
+            losses.append(self.learn(sampler.batch(self.step)))
+            self.step += 1
+            if self.step % CHECKPOINT_STEPS == 0 or self.step == self.steps:
+                self.keep()
+                seconds = round(self.cpu_s + time.process_time())
+                loss = round(sum(losses) / len(losses), 4)
+                print(json.dumps({"step": self.step, "loss": loss, "cpu_s": seconds}), flush=True)
+                losses.clear()
+
+    def learn(self, batch: Batch) -> float:
+        """Take one step and return its loss."""
+        # Constant, then falling: a run can be made longer or shorter until it begins to fall.
+        left = (self.steps - self.step) / (FALLING_SHARE * self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * min(1.0, (self.step + 1) / WARM_UP_STEPS, left)
+        self.network.train()
+        self.features.clear()
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        # Twice as fast where the processor has bfloat16, and the weights stay float32.
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.network(image)
+            distance = self.distance(self.features[-1])[:, 0]
+        loss = segmentation_loss(logits, batch.target, batch.weight, "softmax")
+        counts = (batch.weight > 0).float()
+        away = F.smooth_l1_loss(distance.float(), batch.distance, reduction="none")
+        loss = loss + DISTANCE_SHARE * (away * counts).sum() / counts.sum().clamp_min(1)
+        if self.teacher is not None:
+            loss = loss + self._imitate(image, logits.float())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self._follow()
+        return float(loss.detach())
+
+    def _imitate(self, image: Tensor, logits: Tensor) -> Tensor:
+        """Cross-entropy with the probabilities of the teacher (Hinton et al. 2015, https://arxiv.org/abs/1503.02531)."""
+        assert self.teacher is not None
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            wanted = torch.softmax(self.teacher(image).float(), dim=1)
+        return -(wanted * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the current weights."""
+        decay = min(DECAY, (1 + self.step) / (10 + self.step))
+        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+        # The rest are counters of the normalization, which it does not use.
+        slow, fast = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(slow, fast, 1 - decay)
+
+
+if __name__ == "__main__":
+    main()

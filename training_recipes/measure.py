@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from planes import KINDS, LUMINANCE, Sample, held_out_names, normalized, read_samples
 from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
@@ -29,6 +28,7 @@ from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import tidy
 from napari_unet.objects.linking import find_overlaps
 from napari_unet.weights.model import Model
+from planes import KINDS, LUMINANCE, Sample, held_out_names, normalized, read_samples
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 Labels = npt.NDArray[Any]

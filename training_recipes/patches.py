@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from planes import Plane
 from scipy import ndimage as ndi
 from torch import Tensor
 from torch.nn import functional as F
 
 from napari_unet.training.augmentation import vary_intensity
 from napari_unet.training.targets import BACKGROUND, BORDER, INTERIOR
+from planes import Plane
 
 PATCH_PX = 128
 # Half of the patches keep about the scale of the image, half bring its objects to about this diameter.

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from patches import DIAMETER_PX, PATCH_PX
-from planes import KINDS, NORMALIZATION, held_out_names, read_samples
-from train import RECIPES, Recipe
 
 import napari_unet as nu
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.weights.spec import Provenance
+from patches import DIAMETER_PX, PATCH_PX
+from planes import KINDS, NORMALIZATION, held_out_names, read_samples
+from train import RECIPES, Recipe
 
 TITLES = {"nuclei": "Nuclei", "nuclei-fluorescence": "Nuclei in fluorescence", "nuclei-small": "Nuclei, small"}
 KIND_NAMES = {"fluo": "in fluorescence", "colour": "of stained tissue", "bright": "in brightfield"}

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from patches import Batch, Sampler
-from planes import NORMALIZATION, as_planes, held_out_names, read_samples
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import napari_unet as nu
 from napari_unet.training.losses import segmentation_loss
 from napari_unet.weights.model import Model
+from patches import Batch, Sampler
+from planes import NORMALIZATION, as_planes, held_out_names, read_samples
 
 WARM_UP_STEPS = 100
 DECAY = 0.999

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import agreement
-from planes import KINDS, held_out_names, read_samples
 
 import napari_unet as nu
+from measure import agreement
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import find_instances
+from planes import KINDS, held_out_names, read_samples
 
 THRESHOLDS = (0.5, 0.6, 0.7)
 SEED_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)

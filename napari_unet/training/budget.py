@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from typing import Literal
+
+from napari_unet.errors import Cancelled
+from napari_unet.events import Event, Result
 
 Clock = Literal["wall", "cpu"]
 
@@ -22,6 +26,25 @@ class Budget:
         self.seconds = seconds
         self.now = time.monotonic if clock == "wall" else time.process_time
         self.started = self.now()
+
+    def leave_out(self, work: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
+        """Run work, and do not count the time between its events, in which it may have been paused."""
+        throw = False
+        while True:
+            try:
+                event = work.throw(Cancelled()) if throw else next(work)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            left, throw = self.now(), False
+            try:
+                yield event
+            except Cancelled:
+                throw = True
+            except GeneratorExit:
+                work.close()
+                raise
+            self.started += self.now() - left
 
     @property
     def elapsed(self) -> float:

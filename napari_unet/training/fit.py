@@ -51,7 +51,7 @@ class FineTuneResult:
     held_out_px : int
         Reviewed pixels that were not trained on.
     steps, seconds : int, float
-        Optimizer steps, and the time of it all.
+        Optimizer steps, and the time of it all; pauses do not count.
     history : tuple of events
         `StepDone` and `ValidationDone` in order.
     sentence : str
@@ -114,6 +114,16 @@ def finetune_events(
         If cancelled before the first step.
     """
     budget = Budget(config.seconds, config.clock)
+    return (yield from budget.leave_out(_finetune(model, pairs, config, channels, budget)))
+
+
+def _finetune(
+    model: Model,
+    pairs: Sequence[TrainingPair],
+    config: FineTuneConfig,
+    channels: Sequence[int] | None,
+    budget: Budget,
+) -> Generator[Event, None, FineTuneResult]:
     base = model if config.classes is None else with_classes(model, config.classes, config.seed)
     check_pairs(pairs, base.spec)
     rng = np.random.default_rng(config.seed)

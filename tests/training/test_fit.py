@@ -1,5 +1,7 @@
 """Fine-tuning that learns, can be cancelled, and is judged honestly."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,23 @@ def test_cancel_keeps_the_best_so_far():
     assert end.value.value.steps == 5
     assert end.value.value.accepted is None
     assert "cancelled before" in end.value.value.sentence
+
+
+def test_a_pause_does_not_use_up_the_budget():
+    work = start(seconds=2.0)
+    resting = 0.0
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            result = end.value
+            break
+        if isinstance(event, StepDone) and event.step == 2:
+            resting = 3.0
+            time.sleep(resting)
+    assert resting
+    assert result.steps > 2
+    assert result.history[-1].elapsed_s < 3
 
 
 def test_cancel_before_the_first_step_ends_it():

@@ -8,6 +8,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from napari.layers import Labels
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -26,6 +28,7 @@ from napari_unet.objects.listing import Rows, Sources, erased, no_rows
 
 _POLL_MS = 60
 _TRIES = 3
+PLUGIN = "napari-unet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ class ObjectTable:
     def close(self) -> None:
         """Stop listing."""
         self._lookers = 0
+        self.choose(np.zeros(0, np.intp))
         with contextlib.suppress(RuntimeError):  # when Python ends, Qt may have deleted the timer already
             self._timer.stop()
         self._drop()
@@ -125,6 +129,22 @@ class ObjectTable:
         self._desk.state.events.image.disconnect(self._follow, missing_ok=True)
         with contextlib.suppress(ValueError):
             viewer.mouse_drag_callbacks.remove(self._on_mouse)
+
+    def open_dock(self) -> None:
+        """Show the table in the window, or bring it to the front."""
+        window = getattr(self._desk.viewer, "window", None)
+        if window is not None:
+            dock, _ = window.add_plugin_dock_widget(PLUGIN, "Objects")
+            dock.show()
+            dock.raise_()
+
+    def choose(self, places: npt.NDArray[np.intp]) -> None:
+        """Say which rows are chosen: buttons elsewhere act on these objects."""
+        rows = self.shown.rows.take(places)
+        chosen = tuple(zip(rows.t.tolist(), rows.label.tolist(), strict=True)) if self.shown.editable else ()
+        state = self._desk.state
+        if chosen != state.tooling.chosen:
+            state.tooling = state.tooling.model_copy(update={"chosen": chosen})
 
     def choose_channel(self, channel: int) -> None:
         """Measure another channel of the image."""

@@ -33,6 +33,7 @@ from napari_unet.gui.widgets.object_table import ObjectTableView
 from napari_unet.gui.widgets.segment_step import SegmentStep
 from napari_unet.gui.widgets.status_strip import StatusStrip
 from napari_unet.gui.widgets.style import sheet
+from napari_unet.gui.widgets.tool_bar import ToolBar
 
 STEPS: dict[str, type[Step]] = {
     "Model": ModelStep,
@@ -43,7 +44,7 @@ STEPS: dict[str, type[Step]] = {
 }
 # What there is beside the steps.
 PAGES: dict[str, type[Step]] = {**STEPS, "Objects": ObjectTableView}
-MIN_WIDTH_PX, MIN_TABLE_WIDTH_PX = 340, 240
+MIN_WIDTH_PX, MIN_TABLE_WIDTH_PX, MIN_TABLE_HEIGHT_PX = 340, 280, 320
 
 
 class Panel(QWidget):  # type: ignore[misc]
@@ -118,8 +119,9 @@ class Panel(QWidget):  # type: ignore[misc]
 
     def _paint(self, theme: str) -> None:
         self.setStyleSheet(sheet(theme))
-        for plot in (*self.findChildren(CurvePlot), *self.findChildren(EffortPlot)):
-            plot.set_theme(theme)
+        for kind in (CurvePlot, EffortPlot, ToolBar, CorrectStep):
+            for drawn in self.findChildren(kind):
+                drawn.set_theme(theme)
 
 
 def _scrolling(step: Step) -> QScrollArea:
@@ -172,4 +174,4 @@ class ObjectsPanel(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
-        self.setMinimumWidth(MIN_TABLE_WIDTH_PX)
+        self.setMinimumSize(MIN_TABLE_WIDTH_PX, MIN_TABLE_HEIGHT_PX)

@@ -7,10 +7,12 @@ import pytest
 from pointer import Pointer
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QDockWidget
 
 from napari_unet.gui import controller as controller_module
 from napari_unet.gui.controller import Controller
-from napari_unet.gui.panels import ObjectsPanel
+from napari_unet.gui.panels import CorrectPanel, ObjectsPanel
+from napari_unet.gui.widgets.tool_bar import ToolBar
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -63,7 +65,7 @@ def click_row(qtbot, table, row, modifier=Qt.KeyboardModifier.NoModifier):
 
 def test_the_table_says_what_objects_are_like(shown):
     *_, table = shown
-    assert [title for _, title, _ in table.list.columns] == ["Id", "Volume\nµm³", "Slices", "Mean", "Re-\nviewed"]
+    assert [title for _, title, _ in table.list.columns] == ["Id", "Volume\nµm³", "Slices", "Mean", "Reviewed"]
     assert texts(table, "label") == [str(n) for n in range(1, 13)]
     assert texts(table, "size")[0] == f"{2 * 5 * 5 * 0.5:.1f}"
     assert texts(table, "slices")[:4] == ["0–1", "1–2", "2–3", "0–1"]
@@ -184,3 +186,57 @@ def test_a_hundred_thousand_rows_stay_fluent(viewer, controller, qtbot):
         act()
         assert time.process_time() - begun < 0.15
     assert table.rows() == [table.list.row_of(0, 77_777)]
+
+
+def test_outlines_of_the_objects_whose_rows_are_chosen(shown, qtbot):
+    viewer, controller, correction, _, table = shown
+    correction.data = correction.data.copy()  # else nobody has been told of what is in it
+    bar = ToolBar(controller)
+    qtbot.addWidget(bar)
+    shrink = bar.shapes[1]
+    assert shrink.isEnabled()
+    bar.scope.setCurrentIndex(bar.scope.findData("chosen"))
+    assert not shrink.isEnabled()
+    assert "No row is chosen" in shrink.toolTip()
+    qtbot.waitUntil(lambda: table.list.listed.complete and table.list.rowCount() == 12, timeout=20_000)
+    qtbot.waitUntil(lambda: controller.tools.bench().known.index.complete)
+    click_row(qtbot, table, 7)
+    for row in (9, 10):  # objects 8 and 11 begin in slice 1, object 10 in slice 0
+        click_row(qtbot, table, row, Qt.KeyboardModifier.ControlModifier)
+    assert bar.scope.currentText() == "3 rows chosen in the table"
+    assert "(Shift+G)" in shrink.toolTip()
+    viewer.dims.set_current_step(0, 2)
+    before, steps = correction.data.copy(), len(correction._undo_history)
+    shrink.click()
+    qtbot.waitUntil(lambda: not controller.tools.busy)
+    changed = before != correction.data
+    assert set(before[changed]) == {8, 11}
+    assert not np.delete(changed, 2, 0).any()
+    assert controller.state.message.text == "Shrank 2 chosen objects. 1 more is not in this slice."
+    assert len(correction._undo_history) == steps + 1
+    table.view.clearSelection()
+    assert not shrink.isEnabled()
+
+
+def test_outlines_of_all_reviewed_objects_need_a_reviewed_object(shown, qtbot):
+    viewer, controller, *_ = shown
+    bar = ToolBar(controller)
+    qtbot.addWidget(bar)
+    bar.scope.setCurrentIndex(bar.scope.findData("reviewed"))
+    assert not any(one.isEnabled() for one in bar.shapes)
+    assert "mark what you have checked" in bar.shapes[0].toolTip()
+    viewer.dims.set_current_step(0, 0)
+    controller.correcting.mark("plane")
+    qtbot.waitUntil(lambda: all(one.isEnabled() for one in bar.shapes), timeout=20_000)
+
+
+def test_a_button_opens_the_table(viewer, controller, qtbot, monkeypatch):
+    window, asked = viewer.window, []
+    dock = QDockWidget()
+    qtbot.addWidget(dock)
+    monkeypatch.setattr(window, "add_plugin_dock_widget", lambda *names: (asked.append(names), (dock, None))[1])
+    panel = CorrectPanel(viewer)
+    qtbot.addWidget(panel)
+    qtbot.mouseClick(panel.steps["Correct"].objects, LEFT)
+    assert asked == [("napari-unet", "Objects")]
+    assert dock.isVisible()

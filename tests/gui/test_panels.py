@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent, Qt
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider, QToolButton
 
 from napari_unet.gui import panels
 from napari_unet.gui.controller import controller_of
@@ -171,6 +171,30 @@ def test_the_theme_is_followed(viewer, panel):
     dark = panel.styleSheet()
     viewer.theme = "light"
     assert panel.styleSheet() != dark
+
+
+def test_every_tool_has_a_picture_of_its_own_in_the_colours_of_the_theme(viewer, panel):
+    def pictures():
+        images = [one.icon().pixmap(22, 22).toImage() for one in panel.findChildren(QToolButton, "tool")]
+        return [bytes(image.constBits()) for image in images if not image.isNull()]
+
+    dark = pictures()
+    assert len(dark) == len(set(dark)) == 13
+    viewer.theme = "light"
+    assert not {*dark} & {*pictures()}
+
+
+def test_what_needs_a_correction_layer_waits_for_it(viewer, panel, blobs):
+    step = panel.steps["Correct"]
+    panel.show_step("Correct")
+    assert "No image is chosen" in step.obstacle.text()
+    viewer.add_image(blobs)
+    assert step.obstacle.isHidden()
+    assert step.reviewing.isHidden()
+    assert step.tools.isHidden()
+    step.start.click()
+    assert not step.reviewing.isHidden()
+    assert not step.tools.isHidden()
 
 
 def test_a_panel_has_the_whole_height_however_many_there_were_before(viewer, controller, qtbot):

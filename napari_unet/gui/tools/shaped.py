@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_unet.errors import LabelsError
+from napari_unet.gui import layers
 from napari_unet.gui.tools.bench import Bench
 from napari_unet.gui.tools.pane import Pane, Point, index_at
 from napari_unet.objects.editing.between import copy_to, interpolate
@@ -30,6 +32,8 @@ _NOTHING = {
     "smooth": "Object {} is smooth already.",
     "keep largest": "Object {} is in one piece.",
 }
+
+_CHANGED_NONE = "None of these objects has anything to change."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +98,52 @@ def reshape_one(bench: Bench, how: Shape, pixels: int = 1, *, under_cursor: bool
 
 def reshape_reviewed(bench: Bench, how: Shape, pixels: int = 1) -> None:
     """Change the outlines of all objects that have a reviewed pixel in the pane."""
-    pane, known = bench.pane(), bench.known
+    pane = bench.pane()
     _, layer = bench.desk.correction()
     reviewed, spacing, count = pane.of(layer.data), spacing_of(pane), [0]
 
     def compute() -> list[Change]:
-        known.settle()
-        ids = _ids(pane.labels, reviewed)
-        count[0] = len(ids) - 1
-        if not count[0]:
+        ids = _ids(pane.labels, reviewed)[1:]
+        if not ids.size:
             raise LabelsError("No object is in the reviewed region. Mark what you have checked first.")
-        found = {int(number): box for number in ids[1:] if (box := known.box(pane, int(number))) is not None}
-        if len(found) < count[0]:
-            raise LabelsError("The objects are still being looked for. Try again in a moment.")
+        found = _boxes(bench, pane, ids.tolist())
+        count[0] = len(found)
         return reshape_many(pane.labels, found, how, pixels, spacing)
 
-    bench.edit(pane, compute, lambda: f"{_DONE[how]} {count[0]:,} reviewed objects.")
+    bench.edit(pane, compute, lambda: f"{_DONE[how]} {_objects(count[0], 'reviewed')}.", _CHANGED_NONE)
+
+
+def reshape_chosen(bench: Bench, objects: Sequence[tuple[int, int]], how: Shape, pixels: int = 1) -> None:
+    """Change the outlines of the objects whose rows are chosen, as far as they are in the pane.
+
+    Parameters
+    ----------
+    objects : sequence of (int, int)
+        Time points and ids.
+
+    Raises
+    ------
+    LabelsError
+        If none is chosen, or none of them is in the pane.
+    """
+    if not objects:
+        raise LabelsError("No row is chosen. Open the table of objects and choose some.")
+    pane, spacing, count = bench.pane(), spacing_of(bench.pane()), [0]
+    ids = _at_this_time(pane, objects)
+
+    def compute() -> list[Change]:
+        found = _boxes(bench, pane, ids)
+        count[0] = len(found)
+        if not found:
+            raise LabelsError("None of the chosen objects is in this slice. Go there, or edit all slices.")
+        return reshape_many(pane.labels, found, how, pixels, spacing)
+
+    def told() -> str:
+        left = len(objects) - count[0]
+        elsewhere = f" {left:,} more {'are' if left > 1 else 'is'} not in this slice." if left else ""
+        return f"{_DONE[how]} {_objects(count[0], 'chosen')}.{elsewhere}"
+
+    bench.edit(pane, compute, told, _CHANGED_NONE)
 
 
 def interpolate_one(bench: Bench, *, under_cursor: bool = False) -> None:
@@ -175,6 +209,34 @@ def box_of(bench: Bench, aim: Target) -> Box:
 def spacing_of(pane: Pane) -> tuple[float, ...]:
     """Return the sides of a pixel along the axes of a pane."""
     return tuple(abs(float(pane.layer.scale[dim])) for dim in pane.dims)
+
+
+def _objects(count: int, what: str) -> str:
+    return f"{count:,} {what} object{'s' if count != 1 else ''}"
+
+
+def _at_this_time(pane: Pane, objects: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the ids of objects that may be in a pane: those of its time point, if it has one."""
+    axes = layers.frame_of_labels(pane.layer).axes
+    time = axes.find("T")
+    if time < 0 or time in pane.dims:
+        return sorted({number for _, number in objects})
+    return [number for t, number in objects if t == pane.place[time]]
+
+
+def _boxes(bench: Bench, pane: Pane, ids: Sequence[int]) -> dict[int, Box]:
+    """Return boxes of objects, as far as they are in a pane.
+
+    Raises
+    ------
+    LabelsError
+        If not all of the image has been looked at.
+    """
+    bench.known.settle()
+    if not bench.known.index.complete:
+        raise LabelsError("The objects are still being looked for. Try again in a moment.")
+    box = bench.known.index.box
+    return {n: part for n in ids if (seen := box(n)) is not None and (part := pane.part(seen)) is not None}
 
 
 def _ids(labels: npt.NDArray[Any], reviewed: npt.NDArray[Any]) -> npt.NDArray[Any]:

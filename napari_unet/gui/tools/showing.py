@@ -7,6 +7,7 @@ from typing import Literal
 from napari_unet.networks.spec import Config
 
 ToolName = Literal["", "merge", "split", "delete", "smart fill"]
+Scope = Literal["one", "chosen", "reviewed"]
 
 
 class Filter(Config):
@@ -39,9 +40,15 @@ class Tooling(Config):
         The one that is chosen; empty if none is.
     extent : float
         Of a proposal, from 0 to 1: the larger, the more it takes in.
+    scope : str
+        Whose outlines the buttons change: of the chosen label, of the rows chosen in the table, or of all reviewed.
+    chosen : tuple of (int, int)
+        Time points and ids of the objects whose rows are chosen.
     filter : Filter
     """
 
     tool: ToolName = ""
     extent: float = 0.5
+    scope: Scope = "one"
+    chosen: tuple[tuple[int, int], ...] = ()
     filter: Filter = Filter()

@@ -19,7 +19,7 @@ from napari_unet.gui.tools.clicked import Delete, Merge, Split
 from napari_unet.gui.tools.evidence import Evidence
 from napari_unet.gui.tools.filling import SmartFill
 from napari_unet.gui.tools.filtering import Filtering
-from napari_unet.gui.tools.showing import ToolName
+from napari_unet.gui.tools.showing import Scope, ToolName
 from napari_unet.gui.tools.work import Work
 from napari_unet.objects.editing.shaping import Shape
 
@@ -101,11 +101,22 @@ class Toolbox:
         if chosen is not None:
             self._desk.attempt(chosen.tool.extent_changed)
 
+    def set_scope(self, scope: Scope) -> None:
+        """Choose whose outlines the buttons change."""
+        state = self._desk.state
+        state.tooling = state.tooling.model_copy(update={"scope": scope})
+
     # -- operations of buttons and keys -----------------------------------------
 
     def reshape(self, how: Shape, pixels: int = 1) -> None:
-        """Change the outline of the chosen object."""
-        self._do(lambda bench: shaped.reshape_one(bench, how, pixels))
+        """Change the outline of the chosen object, or of several, as `Tooling.scope` says."""
+        tooling = self._desk.state.tooling
+        if tooling.scope == "reviewed":
+            self.reshape_reviewed(how, pixels)
+        elif tooling.scope == "chosen":
+            self._do(lambda bench: shaped.reshape_chosen(bench, tooling.chosen, how, pixels))
+        else:
+            self._do(lambda bench: shaped.reshape_one(bench, how, pixels))
 
     def reshape_reviewed(self, how: Shape, pixels: int = 1) -> None:
         """Change the outlines of all reviewed objects."""

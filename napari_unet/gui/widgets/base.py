@@ -127,6 +127,17 @@ def button(text: str, tip: str, call: Callable[[], Any], *, primary: bool = Fals
     return made
 
 
+def quiet_button(text: str, tip: str, call: Callable[[], Any]) -> QToolButton:
+    """Make a flat button with a picture beside its text."""
+    made = QToolButton()
+    made.setObjectName("quiet")
+    made.setText(text)
+    made.setToolTip(tip)
+    made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    made.clicked.connect(lambda _checked=False: call())
+    return made
+
+
 def fold(text: str, tip: str, unfold: Callable[[bool], None]) -> QToolButton:
     """Make a title with an arrow, below which something is shown or hidden.
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
 from napari_unet.gui.controller import Controller
+from napari_unet.gui.icons import icon
 from napari_unet.gui.state import ReviewedCount
-from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence
+from napari_unet.gui.widgets.base import (
+    SPACING,
+    Step,
+    button,
+    card,
+    heading,
+    quiet_button,
+    say,
+    sentence,
+    set_primary,
+)
 from napari_unet.gui.widgets.review_queue import ReviewMarks, ReviewQueue
 from napari_unet.gui.widgets.saving_line import SavingLine
+from napari_unet.gui.widgets.style import icon_colours
 from napari_unet.gui.widgets.tool_bar import ToolBar
+
+_FIRST = (
+    "Correct what the model got wrong, and mark what you have checked: only that is learned from, "
+    "and segmenting again never changes it."
+)
+_HOW = "napari's brush (2), eraser (1), polygon (3) and fill (4) work as always. Beside them:"
 
 
 class CorrectStep(Step):
@@ -22,11 +42,12 @@ class CorrectStep(Step):
             correcting.start,
             primary=True,
         )
-        self.how = sentence(
-            "Correct with napari's own tools: paint (2), erase (1), fill (4), polygon (3), new label (M). "
-            "Then mark what you have checked: only reviewed pixels are learned from, "
-            "and segmenting again never changes them."
+        self.objects = quiet_button(
+            "Objects",
+            "Open the table of objects: click a row to go there, click an object to find its row",
+            controller.objects.open_dock,
         )
+        self.obstacle, self.how = sentence(name="warning"), sentence()
         self.visible = button(
             "Visible region",
             "Every pixel on the screen is right now",
@@ -51,14 +72,37 @@ class CorrectStep(Step):
         )
         self.saving = SavingLine(controller)
         self.tools = ToolBar(controller)
-        self.add(heading("Correct"), self.saving, self.start, self.how, self.tools, heading("Mark as reviewed"))
-        self.add_row(self.visible, self.plane)
-        self.add_row(self.everything, self.clear)
         self.marks, self.queue = ReviewMarks(controller), ReviewQueue(controller)
-        self.add(self.marks, self.card, self.undo, self.queue)
-        self.column.addStretch(1)
+        self._lay_out()
         self.bind(self._show_count, "counts", "image")
         self.bind(self._enable, "activity", "image", "counts", "axes")
+
+    def set_theme(self, theme: str) -> None:
+        """Draw the picture in the colours of a theme."""
+        normal, chosen, disabled = icon_colours(theme)
+        self.objects.setIcon(icon("objects", normal=normal, chosen=chosen, disabled=disabled))
+
+    def _lay_out(self) -> None:
+        title = QHBoxLayout()
+        title.addWidget(heading("Correct"), 1)
+        title.addWidget(self.objects)
+        self.column.addLayout(title)
+        self.add(self.saving, self.obstacle, self.start, self.how, self.tools)
+        self.reviewing = QWidget()
+        column = QVBoxLayout(self.reviewing)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACING)
+        column.addWidget(heading("Mark as reviewed"))
+        for pair in ((self.visible, self.everything), (self.plane, self.clear)):
+            row = QHBoxLayout()
+            row.setSpacing(SPACING)
+            for one in pair:
+                row.addWidget(one, 1)
+            column.addLayout(row)
+        for widget in (self.marks, self.card, self.undo, self.queue):
+            column.addWidget(widget)
+        self.add(self.reviewing)
+        self.column.addStretch(1)
 
     def _mine(self) -> ReviewedCount | None:
         return next((c for c in self.state.counts if c.image == self.state.image), None)
@@ -66,16 +110,16 @@ class CorrectStep(Step):
     def _show_count(self) -> None:
         count = self._mine()
         self.start.setText("Start correcting" if count is None else "Go on correcting")
-        if self.state.image is None:
-            say(self.count, "No image is chosen. Open one, or take one from File > Open Sample.")
-        elif count is None:
-            say(self.count, "This image has no correction layer yet.")
-        else:
-            say(self.count, in_words(count))
+        set_primary(self.start, count is None)
+        say(self.how, _FIRST if count is None else _HOW)
+        nothing = self.state.image is None
+        say(self.obstacle, "No image is chosen. Open one, or take one from File > Open Sample." if nothing else "")
+        say(self.count, "" if count is None else in_words(count))
 
     def _enable(self) -> None:
         started = self._mine() is not None
         self.start.setEnabled(self.state.image is not None)
+        self.reviewing.setVisible(started)
         self.plane.setVisible(bool({"T", "Z"} & {*self.state.axes}))
         for mark in (self.visible, self.plane, self.everything, self.clear):
             mark.setEnabled(started)

@@ -32,14 +32,14 @@ class ExportStep(Step):
             lambda: self._save("objects.csv", "CSV (*.csv)", controller.exporting.save_table),
         )
         self.obstacle = sentence(name="warning")
-        self.add(heading("Export"))
+        self.add(heading("Export"), self.obstacle)
         self.add_form(("Labels", self.labels))
         self.add(heading("Pixel size"))
         self.form = self.add_form(*((f"{axis}", box) for axis, box in zip(_AXES, self.sizes, strict=True)))
-        self.add(self.size_hint, self.obstacle, self.masks, self.table)
+        self.add(self.size_hint, self.masks, self.table)
         self.column.addStretch(1)
         self.bind(self._show_labels, "labels", "export_layer")
-        self.bind(self._show_sizes, "pixel_size_um", "export_axes")
+        self.bind(self._show_sizes, "pixel_size_um", "export_axes", "export_layer")
         self.bind(self._enable, "activity", "export_layer")
 
     def _size(self, axis: str) -> QDoubleSpinBox:
@@ -63,7 +63,7 @@ class ExportStep(Step):
         # setRowVisible needs Qt 6.4, which napari does not ask for.
         for shown in (self.sizes[0], self.form.labelForField(self.sizes[0])):
             shown.setVisible("Z" in self.state.export_axes)
-        known = any(self.state.pixel_size_um)
+        known = any(self.state.pixel_size_um) or self.state.export_layer is None
         say(self.size_hint, "" if known else "The layer has no pixel size. Give it here if you know it.")
 
     def _enable(self) -> None:

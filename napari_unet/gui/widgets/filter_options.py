@@ -9,6 +9,7 @@ from napari_unet.gui.tools.showing import Filter
 from napari_unet.gui.widgets.base import SPACING, Step, add_to_form, button, fold, form_layout, say, sentence, silent
 
 _LARGEST_PX = 1_000_000
+_REMOVE = "Remove them, as one step that Ctrl+Z takes back"
 
 
 class FilterOptions(Step):
@@ -26,7 +27,7 @@ class FilterOptions(Step):
         self.border = QCheckBox("Touching the border")
         self.border.setToolTip("Objects that are cut by the border of the image are removed")
         self.count = sentence()
-        self.remove = button("Remove", "Remove them, as one step that Ctrl+Z takes back", filtering.remove)
+        self.remove = button("Remove", _REMOVE, filtering.remove)
         self.relabel = button("Relabel 1, 2, 3…", "Number the objects without gaps", filtering.relabel)
         self.inside = self._inside()
         self.add(self.fold, self.inside)
@@ -65,7 +66,9 @@ class FilterOptions(Step):
             self.smaller.setValue(shown.smaller_px)
             self.border.setChecked(shown.border)
         say(self.count, in_words(shown))
-        self.remove.setEnabled(bool(shown.objects and shown.unwanted))
+        some = bool(shown.objects and shown.unwanted)
+        self.remove.setEnabled(some)
+        self.remove.setToolTip(_REMOVE if some else "No object is that small, or at the border if that is ticked")
 
 
 def in_words(shown: Filter) -> str:

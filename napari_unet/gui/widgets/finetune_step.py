@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
@@ -17,8 +17,9 @@ from napari_unet.gui.state import ReviewedCount
 from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, set_primary, silent
 from napari_unet.gui.widgets.curve_plot import CurvePlot
 
-_ROW_PX = 20
+_ROW_PX, _PADDING_PX = 22, 2
 _MOST_ROWS = 6
+_START = "Train a copy of the model on what is reviewed"
 
 
 class FineTuneStep(Step):
@@ -29,7 +30,7 @@ class FineTuneStep(Step):
         self.pairs = QListWidget()
         self.pairs.setToolTip("Images with a correction layer; only reviewed pixels are learned from")
         self.pairs.setSelectionMode(QListWidget.SelectionMode.NoSelection)
-        self.pairs.setStyleSheet("QListWidget { padding: 3px 2px; }")
+        self.pairs.setStyleSheet(f"QListWidget {{ padding: {_PADDING_PX}px 2px; }}")
         self.pairs.itemChanged.connect(self._skip)
         self.pairs.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.minutes = QDoubleSpinBox()
@@ -41,7 +42,7 @@ class FineTuneStep(Step):
         self.minutes.valueChanged.connect(self._set_minutes)
         self.start = button(
             "Fine-tune",
-            "Train a copy of the model on what is reviewed",
+            _START,
             controller.finetuning.start,
             primary=True,
         )
@@ -64,13 +65,13 @@ class FineTuneStep(Step):
                 self.pairs.addItem(self._item(count))
         self.pairs.setVisible(bool(counts))
         shown = min(_MOST_ROWS, len(counts))
-        rows = max(_ROW_PX, self.pairs.sizeHintForRow(0)) * shown + self.pairs.spacing() * 2 * shown
-        self.pairs.setFixedHeight(rows + 2 * self.pairs.frameWidth())
+        self.pairs.setFixedHeight(_ROW_PX * shown + 2 * (_PADDING_PX + self.pairs.frameWidth()))
 
     def _item(self, count: ReviewedCount) -> QListWidgetItem:
         item = QListWidgetItem(f"{count.title} · {count.reviewed_px:,} px reviewed")
         item.setData(Qt.ItemDataRole.UserRole, count.correction)
         item.setToolTip(item.text())
+        item.setSizeHint(QSize(0, _ROW_PX))
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
         chosen = count.correction not in self.state.skipped
         item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
@@ -102,6 +103,7 @@ class FineTuneStep(Step):
         else:
             say(self.obstacle, "")
         self.start.setEnabled(reviewed and not state.busy and state.model is not None)
+        self.start.setToolTip(_START if reviewed else "First mark in step 3 what you have checked")
         trained = state.model is None or state.model.trained
         self.start.setText("Fine-tune" if trained else "Train from scratch")
         self.minutes.setEnabled(not state.busy)

@@ -41,6 +41,10 @@ class ObjectList(QAbstractTableModel):  # type: ignore[misc]
         """Return the place of a row in the list of objects."""
         return int(self._order[row])
 
+    def places(self, rows: list[int]) -> npt.NDArray[np.intp]:
+        """Return the places of rows in the list of objects."""
+        return self._order[rows]
+
     def row_of(self, t: int, label: int) -> int | None:
         """Return the row of an object; None if it is not there."""
         place = self.listed.rows.find(t, label)
@@ -122,7 +126,7 @@ def columns_of(listed: Listed) -> list[Column]:
         channel = f"\nch {listed.channel}" if listed.channels > 1 else ""
         columns.append(("mean", f"Mean{channel}", "Mean of the image over the object"))
     if listed.judged:
-        columns.append(("reviewed", "Re-\nviewed", "Whether all of its pixels are reviewed, some, or none"))
+        columns.append(("reviewed", "Reviewed", "Whether all of its pixels are reviewed, some, or none"))
     return columns
 
 

@@ -14,6 +14,7 @@ from napari_unet.gui.widgets.base import Step, button, say, sentence, silent
 from napari_unet.gui.widgets.object_list import ObjectList
 
 ROW_PX = 22
+_DELETE = "Delete the chosen objects (Del); Ctrl+Z takes it back"
 _ROWS = QItemSelectionModel.SelectionFlag.Rows
 
 
@@ -30,7 +31,7 @@ class ObjectTableView(Step):
         self.channel.currentIndexChanged.connect(self.table.choose_channel)
         self.view = self._make_view()
         self.copy = button("Copy", "Copy the chosen rows, or all, as a table (Ctrl+C)", self.copy_rows)
-        self.remove = button("Delete", "Delete the chosen objects (Del); Ctrl+Z takes it back", self.delete_rows)
+        self.remove = button("Delete", _DELETE, self.delete_rows)
         self.add(self.count, self.channel)
         self.column.addWidget(self.view, 1)
         self.add_row(self.copy, self.remove)
@@ -53,7 +54,8 @@ class ObjectTableView(Step):
 
     def rows(self) -> list[int]:
         """Return the rows that are chosen, from the top."""
-        return sorted(index.row() for index in self.view.selectionModel().selectedRows())
+        ranges = self.view.selectionModel().selection()
+        return sorted({row for part in ranges for row in range(part.top(), part.bottom() + 1)})
 
     def copy_rows(self) -> None:
         """Put the chosen rows, or all if there are none, on the clipboard."""
@@ -128,6 +130,7 @@ class ObjectTableView(Step):
         self.list.show(listed)
         if self.list.columns != columns:
             self._show_channels(listed)
+            self._fit_columns()
         self._choose_again(chosen, current_key)
         self.view.verticalScrollBar().setValue(top)
         self._say_count()
@@ -145,6 +148,14 @@ class ObjectTableView(Step):
                     model.setCurrentIndex(self.list.index(at, 0), QItemSelectionModel.SelectionFlag.NoUpdate)
             model.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
+    def _fit_columns(self) -> None:
+        """Let the columns share the width; the title of the last one is the longest."""
+        header, last = self.view.horizontalHeader(), self.list.columnCount() - 1
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        if self.list.columns[last][0] == "reviewed":
+            header.setSectionResizeMode(last, QHeaderView.ResizeMode.ResizeToContents)
+            header.setResizeContentsPrecision(0)  # by what is on the screen, not by all rows
+
     def _show_channels(self, listed: Listed) -> None:
         with silent(self.channel):
             self.channel.clear()
@@ -153,7 +164,9 @@ class ObjectTableView(Step):
         self.channel.setVisible(listed.channels > 1)
 
     def _say_count(self) -> None:
-        listed, chosen = self.list.listed, len(self.rows())
+        rows = self.rows()
+        listed, chosen = self.list.listed, len(rows)
+        self.table.choose(self.list.places(rows))
         count = self.list.rowCount()
         if not listed.title:
             say(self.count, "Segment an image, or start correcting: then its objects are listed here.")
@@ -163,6 +176,8 @@ class ObjectTableView(Step):
             say(self.count, f"{objects}{more}{'' if listed.complete else ', looking for more…'}")
         self.copy.setEnabled(count > 0)
         self.remove.setEnabled(chosen > 0 and listed.editable)
+        reason = "" if listed.editable else "Press “Start correcting” first: a prediction itself stays as it is"
+        self.remove.setToolTip(reason or (_DELETE if chosen else "Choose rows first"))
 
 
 def _leave(table: ObjectTable, show: Callable[[Listed], None], find: Callable[[int, int], None]) -> None:

@@ -23,6 +23,7 @@ class StatusStrip(Step):
         column.setContentsMargins(MARGIN, 6, MARGIN, 8)
         column.setSpacing(4)
         self.activity = QLabel()
+        self.activity.setWordWrap(True)
         self.activity.setToolTip("What the panel is doing")
         self.cancel = button("Cancel", "Stop after this tile or training step", controller.cancel)
         row = QHBoxLayout()
@@ -55,12 +56,18 @@ class StatusStrip(Step):
         if advance.eta_s is not None:
             parts.append(f"{in_words(advance.eta_s)} left")
         self.activity.setText(" · ".join(parts))
+        self._rest()
+
+    def _rest(self) -> None:
+        """Leave out that nothing is going on where there is something else to read."""
+        self.activity.setVisible(self.state.busy or not self.state.message.text)
 
     def _show_message(self) -> None:
         message = self.state.message
         self.message.setObjectName(_COLOUR_NAMES[message.level])
         self.message.setText(message.text)
         self.message.setVisible(bool(message.text))
+        self._rest()
         # The style depends on the name, and is only read again when it is set again.
         self.message.style().unpolish(self.message)
         self.message.style().polish(self.message)

@@ -30,6 +30,15 @@ QTableView#objects::item:selected {{ background: {current}; color: {on_current};
 QTableView#objects QHeaderView {{ background: {foreground}; border: none; }}
 QTableView#objects QHeaderView::section {{ background: {foreground}; color: {dim}; border: none;
   border-bottom: 1px solid {primary}; padding: 3px 2px; font-size: {small}pt; }}
+QToolButton#tool {{ background: {primary}; border: none; border-radius: 3px; padding: 4px 0 3px 0;
+  font-size: {tiny}pt; color: {text}; }}
+QToolButton#tool:hover {{ background: {secondary}; }}
+QToolButton#tool:checked {{ background: {current}; color: {on_current}; }}
+QToolButton#tool:disabled {{ background: {foreground}; color: {faint}; }}
+QPushButton:disabled {{ color: {faint}; }}
+QToolButton#quiet {{ background: transparent; border: none; border-radius: 3px; padding: 2px 5px; color: {text};
+  min-width: 0; }}
+QToolButton#quiet:hover {{ background: {primary}; }}
 QToolButton#fold {{ background: transparent; border: none; padding: 2px 0; color: {dim}; }}
 QToolButton#fold:hover {{ color: {text}; }}
 QPushButton#answer {{ background: {background}; border: 1px solid {primary}; border-radius: 4px; padding: 0;
@@ -55,11 +64,20 @@ def sheet(theme_name: str) -> str:
             "dim": "rgb(160, 165, 175)" if dark else "rgb(95, 95, 95)",
             "on_current": "white" if _brightness(theme["current"]) < 0.5 else theme["text"],
             "tab": theme["current"],
+            "faint": "rgb(126, 131, 141)" if dark else "rgb(125, 125, 125)",
             "small": 9,
+            "tiny": 8,
             "warning": "rgb(230, 170, 70)" if dark else "rgb(150, 90, 0)",
             "error": "rgb(255, 120, 110)" if dark else "rgb(180, 30, 20)",
         }
     )
+
+
+def icon_colours(theme_name: str) -> tuple[str, str, str]:
+    """Return the colours of pictures on buttons: as they are, chosen, and disabled."""
+    theme = get_theme(theme_name).to_rgb_dict()
+    on_current = "#ffffff" if _brightness(theme["current"]) < 0.5 else _hex(theme["text"])
+    return (_hex(theme["text"]), on_current, "#7e838d" if _brightness(theme["background"]) < 0.5 else "#7d7d7d")
 
 
 def plot_colours(theme_name: str) -> tuple[str, str, str, str]:

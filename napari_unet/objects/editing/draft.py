@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from napari_unet.objects.editing.changes import Change, Labels, Readable
+
+# Changes are found again by the cells of this side, along the last two axes, that they touch.
+_CELL_PX = 256
 
 
 class Draft:
@@ -31,16 +36,20 @@ class Draft:
         self._labels = labels
         self.shape, self.dtype = labels.shape, labels.dtype
         self.changes: list[Change] = []
+        self._cells: dict[tuple[int, ...], list[int]] = defaultdict(list)
 
     def keep(self, changes: Iterable[Change]) -> None:
         """Add changes that were made of this draft."""
-        self.changes.extend(changes)
+        for change in changes:
+            for cell in _cells(*zip(*change.box, strict=True)):
+                self._cells[cell].append(len(self.changes))
+            self.changes.append(change)
 
     def __getitem__(self, key: tuple[Any, ...]) -> Labels:
         starts = [part.start if isinstance(part, slice) else int(part) for part in key]
         stops = [part.stop if isinstance(part, slice) else int(part) + 1 for part in key]
         window = np.array(self._labels[tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))])
-        for change in self.changes:
+        for change in self._near(starts, stops):
             low = [max(a, start) for a, (start, _) in zip(starts, change.box, strict=True)]
             high = [min(b, stop) for b, (_, stop) in zip(stops, change.box, strict=True)]
             if all(a < b for a, b in zip(low, high, strict=True)):
@@ -48,3 +57,16 @@ class Draft:
                 there = tuple(slice(a - s, b - s) for a, b, (s, _) in zip(low, high, change.box, strict=True))
                 window[here] = change.values[there]
         return window[tuple(slice(None) if isinstance(part, slice) else 0 for part in key)]
+
+    def _near(self, starts: Sequence[int], stops: Sequence[int]) -> Iterator[Change]:
+        """Yield the changes that may reach into a box, in their order."""
+        found: set[int] = set()
+        for cell in _cells(starts, stops):
+            found.update(self._cells.get(cell, ()))
+        return (self.changes[number] for number in sorted(found))
+
+
+def _cells(starts: Sequence[int], stops: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield the cells that a box touches."""
+    sides = zip(starts[-2:], stops[-2:], strict=True)
+    return product(*(range(start // _CELL_PX, (stop - 1) // _CELL_PX + 1) for start, stop in sides))

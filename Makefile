@@ -6,6 +6,8 @@ VENV ?= .venv
 PIP_ARGS ?=
 # More arguments for pytest, such as: make test PYTEST_ARGS="tests/imaging -x"
 PYTEST_ARGS ?=
+# One process a core, with a virtual display and at most 2 GB of memory each
+PYTEST_PROCESSES ?= --numprocesses=auto --maxprocesses=4 --dist=worksteal
 DEMO_OUT ?= demo-output
 
 BIN := $(VENV)/bin
@@ -29,10 +31,10 @@ demo: system $(STAMP)  ## Segment a real image in napari; leaves masks, table an
 	sh scripts/demo.sh $(PYTHON_IN_VENV) $(DEMO_OUT)
 
 test: system $(STAMP)  ## Run the tests (about ten minutes on two cores)
-	$(PYTHON_IN_VENV) -m pytest $(PYTEST_ARGS)
+	$(PYTHON_IN_VENV) -m pytest $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 test-all: system $(STAMP)  ## Run the slow tests too, and those for a GPU where there is one
-	$(PYTHON_IN_VENV) -m pytest -m "" $(PYTEST_ARGS)
+	$(PYTHON_IN_VENV) -m pytest -m "" $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 check: lint types floors manifest workflow docs  ## Run every check but the tests
 

@@ -1,5 +1,6 @@
 """Viewers with panels, and a background process that is none."""
 
+import gc
 import json
 import struct
 
@@ -19,6 +20,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "gui" in str(item.path):
             item.add_marker(pytest.mark.gui)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections():
+    """Spare the garbage collections of each viewer's end from looking through all modules again."""
+    import napari._qt.qt_viewer  # noqa: F401, PLC0415
+
+    gc.collect()
+    gc.freeze()
 
 
 def model_file(spec):

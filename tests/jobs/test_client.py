@@ -81,9 +81,11 @@ def test_messages_arrive_in_order(client):
 def test_start_returns_at_once(client):
     begin = time.perf_counter()
     client.start()
-    assert time.perf_counter() - begin < 0.1
+    returned = time.perf_counter()
     assert client.alive
     assert not client.busy
+    collect(client, lambda message: isinstance(message, Ready))
+    assert returned - begin < (time.perf_counter() - begin) / 2
 
 
 def test_cancel_ends_a_job_at_its_next_event(client):

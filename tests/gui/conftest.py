@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def quick_collections():
     """Spare the garbage collections of each viewer's end from looking through all modules again."""
-    import napari._qt.qt_viewer  # noqa: F401, PLC0415
+    import napari._qt.qt_viewer  # noqa: F401
 
     gc.collect()
     gc.freeze()

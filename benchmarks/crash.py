@@ -1,6 +1,6 @@
 """Viewers that paint are killed at random moments; what they had called saved must be there.
 
-    python benchmarks/crash.py [--kills 200] [--seed 0] [--chain 5] [--json FILE]
+    python benchmarks/crash.py [--kills 200] [--seed 0] [--chain 5] [--training 0.15] [--together 1] [--json FILE]
 
 Each viewer is a real one (see `painting_viewer.py`) and works on the project that the one before it left behind,
 which it has to recover first. Killed are also viewers that are starting, recovering, making snapshots, exporting
@@ -19,8 +19,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
@@ -144,17 +146,66 @@ def checksum(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
 
 
-def kill_one(forks: subprocess.Popen[str], folder: Path, seed: int, training: float) -> tuple[Ledger, float]:
+@dataclass(frozen=True)
+class Plan:
+    """How viewers are killed.
+
+    Attributes
+    ----------
+    kills : int
+    seed : int
+    chain : int
+        Kills on each project.
+    training : float
+        Share of the viewers that train a model.
+    life_s : float
+        How long a viewer paints at most.
+    together : int
+        Projects that are worked on at the same time.
+    keep : Path, optional
+        For copies of projects in which something is wrong.
+    """
+
+    kills: int
+    seed: int
+    chain: int
+    training: float
+    life_s: float
+    together: int
+    keep: Path | None
+
+
+class Forks:
+    """A process that has napari imported, and forks viewers."""
+
+    def __init__(self) -> None:
+        painter = Path(__file__).with_name("painting_viewer.py")
+        command = [sys.executable, str(painter)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._lock = threading.Lock()
+
+    def viewer(self, folder: Path, seed: int, *, trains: bool) -> int:
+        """Start a viewer and return the number of its process."""
+        with self._lock:
+            self._process.stdin.write(f"{folder} {seed} {int(trains)}\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def kill_one(forks: Forks, folder: Path, seed: int, plan: Plan) -> tuple[Ledger, float]:
     """Let a viewer work in a folder, kill it, and return what it wrote down and when it was killed."""
     rng = random.Random(seed)
     ledger = folder / "ledger"
     ledger.unlink(missing_ok=True)
-    trains = rng.random() < training
-    forks.stdin.write(f"{folder} {seed} {int(trains)}\n")
-    forks.stdin.flush()
-    child = int(forks.stdout.readline())
+    trains = rng.random() < plan.training
+    child = forks.viewer(folder, seed, trains=trains)
     if not trains and rng.random() < 0.15:  # while it starts, or recovers
-        time.sleep(rng.uniform(0.1, 4))
+        time.sleep(rng.uniform(0.1, plan.life_s))
     else:
         try:
             wait_for("child" if trains else "start", ledger, child)
@@ -164,7 +215,7 @@ def kill_one(forks: subprocess.Popen[str], folder: Path, seed: int, training: fl
             if alive(child):
                 os.kill(child, signal.SIGKILL)
             raise
-        time.sleep(rng.uniform(0, 4))
+        time.sleep(rng.uniform(0, plan.life_s))
     if not alive(child):
         raise SystemExit(f"The viewer ended by itself:\n{(folder / 'log').read_text()[-3000:]}")
     os.kill(child, signal.SIGKILL)
@@ -285,29 +336,33 @@ def judge_reviewed(ledger: Ledger, found: Restored, whole: int, outcome: Outcome
         outcome.remarks.append("the reviewed region is as it never was")
 
 
-def run(kills: int, seed: int, chain: int, training: float, keep: Path | None = None) -> Outcome:
+def work_on_one_project(forks: Forks, plan: Plan, first: int, outcome: Outcome, lock: threading.Lock) -> None:
+    """Kill viewers after one another in the same project."""
+    with tempfile.TemporaryDirectory(prefix="napari-unet-crash-") as name:
+        before: int | None = None
+        for number in range(first, min(plan.kills, first + plan.chain)):
+            ledger, killed = kill_one(forks, Path(name), 1000 * plan.seed + number, plan)
+            with lock:
+                wrong = len(outcome.remarks)
+                look_for_orphan(ledger, outcome)
+                if before is not None and ledger.start not in {None, before}:
+                    outcome.strange += 1
+                    outcome.remarks.append("the viewer went on with something else than was recovered")
+                before = judge(ledger, recovered(Path(name), outcome), killed, outcome)
+                if plan.keep is not None and len(outcome.remarks) > wrong:
+                    shutil.copytree(name, plan.keep / str(outcome.kills))
+                sys.stderr.write(f"{outcome.kills} kills, {outcome.edits} edits, {outcome.remarks[-3:]}\n")
+
+
+def run(plan: Plan) -> Outcome:
     """Kill viewers, some of them after one another in the same project."""
-    outcome = Outcome()
-    painter = Path(__file__).with_name("painting_viewer.py")
-    forks = subprocess.Popen([sys.executable, str(painter)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    outcome, forks, lock = Outcome(), Forks(), threading.Lock()
     try:
-        for first in range(0, kills, chain):
-            with tempfile.TemporaryDirectory(prefix="napari-unet-crash-") as name:
-                before: int | None = None
-                for number in range(first, min(kills, first + chain)):
-                    ledger, killed = kill_one(forks, Path(name), 1000 * seed + number, training)
-                    look_for_orphan(ledger, outcome)
-                    if before is not None and ledger.start not in {None, before}:
-                        outcome.strange += 1
-                        outcome.remarks.append("the viewer went on with something else than was recovered")
-                    wrong = len(outcome.remarks)
-                    before = judge(ledger, recovered(Path(name), outcome), killed, outcome)
-                    if keep is not None and len(outcome.remarks) > wrong:
-                        shutil.copytree(name, keep / str(outcome.kills))
-            sys.stderr.write(f"{outcome.kills} kills, {outcome.edits} edits, {outcome.remarks[-3:]}\n")
+        with ThreadPoolExecutor(plan.together) as workers:
+            firsts = range(0, plan.kills, plan.chain)
+            list(workers.map(lambda first: work_on_one_project(forks, plan, first, outcome, lock), firsts))
     finally:
-        forks.kill()
-        forks.wait()
+        forks.close()
     return outcome
 
 
@@ -318,10 +373,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chain", type=int, default=5, help="kills on each project")
     parser.add_argument("--training", type=float, default=0.15, help="share of the viewers that train a model")
+    parser.add_argument("--life", type=float, default=4, help="seconds that a viewer paints at most")
+    parser.add_argument("--together", type=int, default=1, help="projects that are worked on at the same time")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--keep", type=Path, help="keep copies of projects in which something is wrong")
     given = parser.parse_args()
-    outcome = run(given.kills, given.seed, given.chain, given.training, given.keep)
+    plan = Plan(given.kills, given.seed, given.chain, given.training, given.life, given.together, given.keep)
+    outcome = run(plan)
     figures = asdict(outcome) | {"clean": outcome.clean}
     if given.json:
         given.json.write_text(json.dumps(figures))

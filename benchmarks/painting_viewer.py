@@ -16,10 +16,12 @@ for each; so napari is imported once. What a viewer does is in the file ``ledger
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("NAPARI_CONFIG", "")
+os.environ["NUMBA_THREADING_LAYER"] = "forksafe"
 
 import napari
 import napari.viewer
@@ -37,11 +40,12 @@ from qtpy.QtWidgets import QApplication
 import napari_unet
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.editing import apply_changes
+from napari_unet.gui.layers import look_of
 from napari_unet.jobs.client import JobClient
 from napari_unet.objects.editing.changes import Change
 from napari_unet.session.session import Session
 
-SHAPE = (5, 128, 160)
+SHAPE = (5, 256, 256)
 KINDS = [*["paint"] * 5, *["drag"] * 4, "given up", "erase", "ball", "fill", "polygon", "undo", "undo", "redo"]
 KINDS += ["ours", "ours", "raw", "data"]
 Edit = Callable[[Labels], None]
@@ -268,9 +272,19 @@ def paint(folder: Path, seed: int, *, trains: bool) -> None:
             painter.train()
 
 
+def warm_up() -> None:
+    """Import and compile beforehand what each viewer would for itself; no thread may be left, forks have none."""
+    for name in ("napari._qt.qt_main_window", "napari._vispy.utils.visual", "pyqtgraph", "zarr", "tifffile"):
+        importlib.import_module(name)
+    numbers = np.ones((4, 4), np.uint32)
+    Labels(numbers), Labels(numbers.astype(np.uint8), **look_of("reviewed"))
+    assert QApplication.instance() is None
+    assert threading.active_count() == 1, threading.enumerate()
+
+
 def main() -> None:
     """Fork a viewer for each line."""
-    assert QApplication.instance() is None
+    warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         folder, seed, trains = line.rsplit(maxsplit=2)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from napari_unet.session import files
-from napari_unet.session.records import Patch, Record, Scan, encode, scan
+from napari_unet.session.records import Packed, Patch, Record, Scan, encode, pack, scan
 
 SUFFIX = ".nuj"
 # Seconds between attempts to write, and after how many seconds the other folder is tried.
@@ -60,6 +60,9 @@ class Journal:
         Of the last record so far.
     on_change : callable, optional
         Is called in the thread of the journal with a `Saved` whenever that changes.
+    settle : callable
+        Is called in that thread after living arrays have been read, and returns when each change that they may have
+        held has been appended. All of it is one edit then, which is found again as a whole or not at all.
     """
 
     def __init__(
@@ -68,8 +71,9 @@ class Journal:
         other: Path | None = None,
         number: int = 0,
         on_change: Callable[[Saved], None] | None = None,
+        settle: Callable[[], object] = bool,
     ) -> None:
-        self._folder, self._other, self._on_change = folder, other, on_change
+        self._folder, self._other, self._on_change, self._settle = folder, other, on_change, settle
         self._number = self._saved = number
         self._problem = ""
         self._waiting: list[Record] = []
@@ -168,7 +172,10 @@ class Journal:
                 self._end_segment()
             if self._segment is None:
                 self._segment = _Segment.begin(self._folder, batch[0].number)
-            self._segment.write(b"".join(encode(record) for record in batch))
+            packed = self._pack(batch)
+            read = any(record.living for record in batch)
+            span = (batch[0].number, packed[-1].record.number) if read and len(packed) > 1 else None
+            self._segment.write(b"".join(encode(one, span) for one in packed))
         except OSError as error:
             # How much of the last write is in the file is not known: the next one goes into a new file.
             self._end_segment()
@@ -178,8 +185,18 @@ class Journal:
             self._end_segment()
             self._tell(0, f"an edit could not be written ({error!r})")
             return self._problem
-        self._tell(len(batch), "")
+        self._tell(len(packed), "")
         return ""
+
+    def _pack(self, batch: Sequence[Record]) -> list[Packed]:
+        """Take the values of records; where arrays are living, also what may have been done to them meanwhile."""
+        packed: list[Packed] = []
+        while any(record.living for record in batch[len(packed) :]):
+            packed += [pack(record) for record in batch[len(packed) :]]
+            self._settle()
+            with self._changed:
+                batch = list(self._waiting)
+        return packed + [pack(record) for record in batch[len(packed) :]]
 
     def _tell(self, written: int, problem: str) -> None:
         with self._changed:

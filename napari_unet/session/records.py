@@ -89,6 +89,20 @@ class Record:
     span: tuple[int, int] | None = None
     ended: bool = True
 
+    @property
+    def living(self) -> bool:
+        """Whether values are still to be taken out of an array."""
+        return any(patch.living for patch in self.patches)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A record whose values have been taken and compressed."""
+
+    record: Record
+    patches: tuple[dict[str, Any], ...]
+    payload: bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -109,26 +123,33 @@ class Scan:
     torn: bool
 
 
-def encode(record: Record) -> bytes:
-    """Return a record as it stands in a file."""
+def pack(record: Record) -> Packed:
+    """Take the values of a record."""
     arrays = [patch.array() for patch in record.patches]
-    header = {
+    little = (array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays)
+    known = tuple(
+        {"box": patch.box, "dtype": array.dtype.newbyteorder("<").str}
+        for patch, array in zip(record.patches, arrays, strict=True)
+    )
+    return Packed(record, known, zlib.compress(b"".join(little), 1))
+
+
+def encode(packed: Packed, span: tuple[int, int] | None = None) -> bytes:
+    """Return a record as it stands in a file; `span` if it belongs to a larger edit than it knows."""
+    record, payload = packed.record, packed.payload
+    header: dict[str, Any] = {
         "number": record.number,
         "layer": record.layer,
         "kind": record.kind,
         "time": record.time,
-        "patches": [
-            {"box": patch.box, "dtype": array.dtype.newbyteorder("<").str}
-            for patch, array in zip(record.patches, arrays, strict=True)
-        ],
+        "patches": packed.patches,
     }
-    if record.span is not None:
-        header["span"] = record.span
+    span = span or record.span
+    if span is not None:
+        header["span"] = span
     if not record.ended:
         header["ended"] = False
     head = json.dumps(header, separators=(",", ":")).encode()
-    little = (array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays)
-    payload = zlib.compress(b"".join(little), 1)
     body = struct.pack("<IQ", len(head), len(payload)) + head + payload
     return MAGIC + struct.pack("<I", zlib.crc32(body)) + body
 

@@ -34,7 +34,7 @@ class Restored:
     layers : dict of RestoredLayer
         By their keys.
     edits : int
-        That were applied to the snapshot; a stroke that had not ended is one.
+        That were applied to the snapshot, to the layer that had most; a stroke that had not ended is one.
     number : int
         Of the last one.
     snapshot_time, last_time : float
@@ -111,9 +111,13 @@ def _complete(records: Sequence[Record]) -> Iterator[Record]:
 
 
 def _edits(records: Sequence[Record]) -> int:
-    """Count the edits, not the records."""
-    ended = {record.span or (record.number, record.number) for record in records if record.ended}
-    return len(ended) + (bool(records) and not records[-1].ended)
+    """Count the edits, not the records, of the layer that has most: with a stroke, others may change as well."""
+    counts = [0]
+    for layer in {record.layer for record in records}:
+        own = [record for record in records if record.layer == layer]
+        ended = {record.span or (record.number, record.number) for record in own if record.ended}
+        counts.append(len(ended) + (not own[-1].ended))
+    return max(counts)
 
 
 def _blank(entry: LayerEntry) -> RestoredLayer:

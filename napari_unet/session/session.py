@@ -88,7 +88,7 @@ class Session:
     ) -> None:
         self.project = project
         self._on_change = on_change
-        self._prompted, self._asks = prompted, False
+        self._prompted, self._asks, self._told = prompted, False, 0
         self._layers: dict[str, _Living] = {}
         self._entered: dict[str, _Living] = {}
         self._lock = threading.Condition()
@@ -98,7 +98,7 @@ class Session:
         self._problem = ""
         self._last = time.time()
         self._touched = time.monotonic()
-        self.journal = Journal(project.journal, project.elsewhere, number, self._on_journal)
+        self.journal = Journal(project.journal, project.elsewhere, number, self._on_journal, self._ask)
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
@@ -200,6 +200,7 @@ class Session:
         """Say, in the thread that changes the layers, that each change so far has been told with `record`."""
         with self._lock:
             self._asks = False
+            self._told += 1
             self._lock.notify_all()
 
     def snapshot(self) -> None:
@@ -213,6 +214,9 @@ class Session:
 
         The journal is enough to go on from: a last snapshot is made only of layers that have none.
         """
+        with self._lock:
+            self._prompted = self._asks = False  # who closes it has told of everything
+            self._lock.notify_all()
         self.journal.close(timeout_s)
         with self._lock:
             self._closing = True
@@ -262,11 +266,15 @@ class Session:
             self._lock.notify_all()
         self._announce()
 
+    def _ask(self) -> None:
+        """Return when all that the layers hold now has been told."""
+        with self._lock:
+            self._asks, told = self._prompted, self._told
+            self._lock.wait_for(lambda: not self._prompted or self._told > told)
+
     def _settle(self) -> None:
         """Return when all that the layers hold now is in the journal, or that cannot be written."""
-        with self._lock:
-            self._asks = self._prompted
-            self._lock.wait_for(lambda: not self._asks or self._closing)
+        self._ask()
         while not (self.journal.wait(None, SETTLE_S) or self.journal.state.problem or self._closing):
             pass
 

@@ -56,10 +56,11 @@ def project_of(controller):
     return controller.keeper._kept[controller.state.image].session.project
 
 
-def put_aside(controller):
-    """What lies in the folder of earlier corrections."""
+def put_aside(controller, monkeypatch):
+    """What lies in the folder of earlier corrections, and nowhere else."""
     folder = project_of(controller).folder / "earlier"
     (aside,) = folder.iterdir()
+    monkeypatch.setenv("NAPARI_UNET_HOME", str(aside))
     return restore(Project(aside, project_of(controller).file)).layers["correction"].array
 
 
@@ -81,18 +82,19 @@ def test_everything_comes_back(crashed, qtbot):
     assert not line.card.isVisible()
 
 
-def test_the_last_snapshot_comes_back_and_the_rest_is_put_aside(crashed, qtbot):
+def test_the_last_snapshot_comes_back_and_the_rest_is_put_aside(crashed, qtbot, monkeypatch):
     line, controller, saved, end = crashed
     click(qtbot, line.saved, controller)
     layer, _ = controller._desk.correction()
     assert np.array_equal(layer.data, saved)
-    assert np.array_equal(put_aside(controller), end)
+    with monkeypatch.context() as elsewhere:
+        assert np.array_equal(put_aside(controller, elsewhere), end)
     layer.paint((2, 5, 5), 9)
     qtbot.waitUntil(lambda: 9 in on_disk(controller), timeout=20_000)
     assert np.array_equal(on_disk(controller), layer.data)
 
 
-def test_both_are_kept(crashed, qtbot, viewer):
+def test_both_are_kept(crashed, qtbot, viewer, monkeypatch):
     line, controller, saved, end = crashed
     click(qtbot, line.both, controller)
     layer, _ = controller._desk.correction()
@@ -103,7 +105,8 @@ def test_both_are_kept(crashed, qtbot, viewer):
     assert not beside.editable
     with pytest.raises(ValueError, match="read-only"):
         beside.data[0, 0, 0] = 1
-    assert np.array_equal(put_aside(controller), end)
+    with monkeypatch.context() as elsewhere:
+        assert np.array_equal(put_aside(controller, elsewhere), end)
     layer.paint((2, 5, 5), 9)
     qtbot.waitUntil(lambda: np.array_equal(on_disk(controller), layer.data), timeout=20_000)
     assert np.array_equal(beside.data, saved)

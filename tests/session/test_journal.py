@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_unet.session import files
 from napari_unet.session import journal as journals
 from napari_unet.session.journal import Journal, read_journal, retire
-from napari_unet.session.records import Patch, Record, apply, encode, scan
+from napari_unet.session.records import Patch, Record, apply, encode, pack, scan
 
 
 def record(number, side=3, value=None):
@@ -30,7 +30,7 @@ def test_a_record_survives_the_disk():
     big_endian = Patch(((1, 3), (0, 5), (4, 11)), values.astype(">u2"))
     flags = Patch(((0, 1), (0, 1), (0, 4)), np.array([[[True, False, True, True]]]))
     written = Record(7, "reviewed", "undo", 12.5, (big_endian, flags))
-    (found,) = scan(encode(written)).records
+    (found,) = scan(encode(pack(written))).records
     assert (found.number, found.layer, found.kind, found.time) == (7, "reviewed", "undo", 12.5)
     assert np.array_equal(found.patches[0].values, values)
     array = np.zeros((3, 5, 11), np.uint16)
@@ -41,7 +41,7 @@ def test_a_record_survives_the_disk():
 
 @given(st.integers(0, 2000))
 def test_a_torn_end_costs_only_the_last_record(cut):
-    whole = [encode(record(n)) for n in (1, 2, 3)]
+    whole = [encode(pack(record(n))) for n in (1, 2, 3)]
     content = b"".join(whole)[:cut]
     ends = np.cumsum([len(part) for part in whole])
     assert numbers(content) == [n for n, end in zip((1, 2, 3), ends, strict=True) if end <= cut]
@@ -50,7 +50,7 @@ def test_a_torn_end_costs_only_the_last_record(cut):
 
 @given(st.integers(0, 10**6), st.integers(1, 255))
 def test_a_flipped_byte_costs_only_its_record(position, flip):
-    parts = [encode(record(n)) for n in (1, 2, 3)]
+    parts = [encode(pack(record(n))) for n in (1, 2, 3)]
     content = bytearray(b"".join(parts))
     position %= len(content)
     content[position] ^= flip

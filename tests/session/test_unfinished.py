@@ -8,7 +8,7 @@ import pytest
 from napari_unet.session import session as sessions
 from napari_unet.session.journal import read_journal
 from napari_unet.session.project import ImageIdentity, open_project
-from napari_unet.session.records import encode
+from napari_unet.session.records import encode, pack
 from napari_unet.session.recovery import restore
 from napari_unet.session.session import Session
 from napari_unet.session.snapshots import read_snapshots
@@ -54,7 +54,7 @@ def test_a_large_edit_comes_back_whole_or_not_at_all(project, monkeypatch, recor
     assert len(read_snapshots(project.snapshots)) == snapshots
     session.close()
     (file,) = (file for file in read_journal(project.journal) if file.last == 5)
-    content = [encode(record) for record in file.scan.records if record.number <= records]
+    content = [encode(pack(record)) for record in file.scan.records if record.number <= records]
     file.path.write_bytes(b"".join(content) + b"torn")
     project.lock.acquire()
     found = restore(project)
@@ -115,3 +115,24 @@ def test_a_copy_that_is_put_aside_holds_everything_and_changes_nothing(project):
         there = type(project)(aside, project.file)
         assert np.array_equal(restore(there).layers["correction"].array, array)
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_what_is_done_while_a_large_edit_is_read_belongs_to_it(project, monkeypatch):
+    monkeypatch.setattr(sessions, "COPIED_BYTES", 100)
+    session, array = Session(project, prompted=True), np.zeros(SHAPE, np.uint32)
+    session.add_layer("correction", array, {})
+    until(lambda: session.asks)
+    session.all_is_told()
+    assert session.wait()
+    array[...] = 7
+    number = session.record("correction", "relabel", [tuple((0, n) for n in SHAPE)])
+    until(lambda: session.asks)  # it has been read, and may hold anything done since
+    fill(array, BOX, 5)
+    later = session.record("correction", "paint", [BOX])
+    assert not session.status.saved
+    session.all_is_told()
+    assert session.journal.wait()
+    records = [record for file in read_journal(project.journal) for record in file.scan.records]
+    assert [record.span for record in records] == [(number, later)] * 2
+    assert np.array_equal(restore(project).layers["correction"].array, array)
+    session.close()

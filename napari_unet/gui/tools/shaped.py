@@ -110,7 +110,10 @@ def reshape_reviewed(bench: Bench, how: Shape, pixels: int = 1) -> None:
         count[0] = len(found)
         return reshape_many(pane.labels, found, how, pixels, spacing)
 
-    bench.edit(pane, compute, lambda: f"{_DONE[how]} {_objects(count[0], 'reviewed')}.", _CHANGED_NONE)
+    def told() -> str:
+        return f"{_DONE[how]} {_objects(count[0], 'reviewed')}."
+
+    bench.edit(pane, compute, told, _CHANGED_NONE, looked_at=False)
 
 
 def reshape_chosen(bench: Bench, objects: Sequence[tuple[int, int]], how: Shape, pixels: int = 1) -> None:
@@ -143,7 +146,7 @@ def reshape_chosen(bench: Bench, objects: Sequence[tuple[int, int]], how: Shape,
         elsewhere = f" {left:,} more {'are' if left > 1 else 'is'} not in this slice." if left else ""
         return f"{_DONE[how]} {_objects(count[0], 'chosen')}.{elsewhere}"
 
-    bench.edit(pane, compute, told, _CHANGED_NONE)
+    bench.edit(pane, compute, told, _CHANGED_NONE, looked_at=False)
 
 
 def interpolate_one(bench: Bench, *, under_cursor: bool = False) -> None:

@@ -50,6 +50,17 @@ class ObjectList(QAbstractTableModel):  # type: ignore[misc]
         place = self.listed.rows.find(t, label)
         return None if place is None else int(np.flatnonzero(self._order == place)[0])
 
+    def runs_of(self, keys: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return the first and the last row of each run of rows that some objects are in, by time points and ids."""
+        known, wanted = self.listed.rows, np.array(keys, np.int64).reshape(-1, 2)
+        there = np.isin(known.t * 2**40 + known.label, wanted[:, 0] * 2**40 + wanted[:, 1])
+        rows = np.flatnonzero(there[self._order])
+        if not rows.size:
+            return []
+        breaks = np.flatnonzero(np.diff(rows) > 1)
+        ends = zip(rows[np.r_[0, breaks + 1]].tolist(), rows[np.r_[breaks, rows.size - 1]].tolist(), strict=True)
+        return list(ends)
+
     def keys(self, rows: list[int]) -> list[tuple[int, int]]:
         """Return time points and ids of some rows."""
         known = self.listed.rows

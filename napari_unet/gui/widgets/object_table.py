@@ -137,9 +137,8 @@ class ObjectTableView(Step):
 
     def _choose_again(self, chosen: list[tuple[int, int]], current: list[tuple[int, int]]) -> None:
         selection, last = QItemSelection(), self.list.columnCount() - 1
-        found = [self.list.row_of(*key) for key in chosen]
-        for row in (row for row in found if row is not None):
-            selection.select(self.list.index(row, 0), self.list.index(row, last))
+        for first, final in self.list.runs_of(chosen):
+            selection.select(self.list.index(first, 0), self.list.index(final, last))
         model = self.view.selectionModel()
         with silent(model):
             for key in current:

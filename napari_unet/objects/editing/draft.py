@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_unet.objects.editing.changes import Change, Labels, Readable
+from napari_unet.objects.editing.changes import Box, Change, Labels, Readable, slices, union
 
 # Changes are found again by the cells of this side, along the last two axes, that they touch.
 _CELL_PX = 256
+# More changes than this are gathered to one in each block of so many pixels along the plane, and so many slices.
+_MOST, _BLOCK_PX, _BLOCK_SLICES = 200, 512, 16
 
 
 class Draft:
@@ -45,6 +47,19 @@ class Draft:
                 self._cells[cell].append(len(self.changes))
             self.changes.append(change)
 
+    def gathered(self) -> list[Change]:
+        """Return changes that do the same together: these, or if they are many, fewer that each hold many."""
+        if len(self.changes) <= _MOST:
+            return self.changes
+        ndim = len(self.shape)
+        sides = [_BLOCK_PX if axis >= ndim - 2 else _BLOCK_SLICES for axis in range(ndim)]
+        boxes: dict[tuple[int, ...], Box] = {}
+        for change in self.changes:
+            for block, part in _parts(change.box, sides):
+                known = boxes.get(block)
+                boxes[block] = part if known is None else union(known, part)
+        return [Change(box, self[slices(box)]) for box in boxes.values()]
+
     def __getitem__(self, key: tuple[Any, ...]) -> Labels:
         starts = [part.start if isinstance(part, slice) else int(part) for part in key]
         stops = [part.stop if isinstance(part, slice) else int(part) + 1 for part in key]
@@ -64,6 +79,13 @@ class Draft:
         for cell in _cells(starts, stops):
             found.update(self._cells.get(cell, ()))
         return (self.changes[number] for number in sorted(found))
+
+
+def _parts(box: Box, sides: Sequence[int]) -> Iterator[tuple[tuple[int, ...], Box]]:
+    """Cut a box along a grid: yield each block that it touches, and what of the box lies there."""
+    for block in product(*(range(a // side, (b - 1) // side + 1) for (a, b), side in zip(box, sides, strict=True))):
+        whole = zip(box, block, sides, strict=True)
+        yield block, tuple((max(a, i * side), min(b, (i + 1) * side)) for (a, b), i, side in whole)
 
 
 def _cells(starts: Sequence[int], stops: Sequence[int]) -> Iterator[tuple[int, ...]]:

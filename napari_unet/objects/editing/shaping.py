@@ -65,7 +65,7 @@ def reshape_many(
     draft = Draft(labels)
     for number, box in boxes.items():
         draft.keep(reshape(draft, number, box, how, pixels, spacing))
-    return draft.changes
+    return draft.gathered()
 
 
 def _grow(mask: Mask, pixels: int, units: Units) -> Mask:

@@ -62,13 +62,20 @@ class ValidationDone:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewDone:
+    """What somebody looks at has been segmented with the network as it is after `step` steps."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One sentence that the user should read."""
 
     text: str
 
 
-Event = Progress | TileDone | StepDone | ValidationDone | Notice
+Event = Progress | TileDone | StepDone | ValidationDone | ViewDone | Notice
 
 
 def finish(work: Generator[Event, None, Result]) -> Result:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,23 @@ import torch
 
 import napari_unet
 from napari_unet.errors import Cancelled, LabelsError, ModelError
-from napari_unet.events import Event, StepDone, ValidationDone, finish_warning
+from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image, open_image, to_canonical
 from napari_unet.inference.devices import choose_device
 from napari_unet.networks.adapting import with_channels
 from napari_unet.networks.field import receptive_field
 from napari_unet.training.budget import Budget
+from napari_unet.training.checkpoints import Checkpoint, circumstances
 from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.course import Course, Watch
 from napari_unet.training.evaluation import evaluate_events
 from napari_unet.training.gate import Score, judge
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import TrainingPair, check_pairs, load_fields
-from napari_unet.training.patches import PatchSampler
-from napari_unet.training.splitting import Split, hold_out
+from napari_unet.training.splitting import hold_out
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Provenance, changed_spec
 
-VALIDATIONS = 8  # aimed at within the budget
 MAX_CONTEXT_PX = 128
 
 
@@ -70,23 +71,13 @@ class FineTuneResult:
     sentence: str
 
 
-@dataclass(slots=True)
-class _Progress:
-    """What the fit knows so far; read when it ends, also when it is cancelled."""
-
-    best: dict[str, torch.Tensor] | None = None
-    best_score: Score | None = None
-    steps: int = 0
-    step_s: float = 0.0
-    validation_s: float = 0.0
-    history: list[Event] = field(default_factory=list)
-
-
 def finetune_events(
     model: Model,
     pairs: Sequence[TrainingPair],
     config: FineTuneConfig,
     channels: Sequence[int] | None = None,
+    watch: Watch | None = None,
+    checkpoint: Path | None = None,
 ) -> Generator[Event, None, FineTuneResult]:
     """Fine-tune a model on reviewed corrections, and judge it on those held out.
 
@@ -103,6 +94,11 @@ def finetune_events(
         Budget, device, seed and so on.
     channels : sequence of int, optional
         Which channels of the images feed the model.
+    watch : Watch, optional
+        What to segment anew after each check, for somebody who looks at it.
+    checkpoint : Path, optional
+        Of a file that is there while the training runs: one that is found is of a training that was interrupted, and
+        goes on if it was of the same model, corrections and settings.
 
     Raises
     ------
@@ -114,35 +110,39 @@ def finetune_events(
         If cancelled before the first step.
     """
     budget = Budget(config.seconds, config.clock)
-    return (yield from budget.leave_out(_finetune(model, pairs, config, channels, budget)))
+    base = model if config.classes is None else with_classes(model, config.classes, config.seed)
+    check_pairs(pairs, base.spec)
+    work = _finetune((model, base), pairs, (config, budget), channels, (watch, checkpoint))
+    return (yield from budget.leave_out(work))
 
 
 def _finetune(
-    model: Model,
+    models: tuple[Model, Model],
     pairs: Sequence[TrainingPair],
-    config: FineTuneConfig,
+    settings: tuple[FineTuneConfig, Budget],
     channels: Sequence[int] | None,
-    budget: Budget,
+    company: tuple[Watch | None, Path | None],
 ) -> Generator[Event, None, FineTuneResult]:
-    base = model if config.classes is None else with_classes(model, config.classes, config.seed)
-    check_pairs(pairs, base.spec)
+    (model, base), (config, budget), (watch, path) = models, settings, company
     rng = np.random.default_rng(config.seed)
     margin = min(receptive_field(base.network).halo, MAX_CONTEXT_PX)
     fields = yield from load_fields(pairs, base.spec, margin, channels, config.diameter_px)
     split = hold_out(fields, rng, base.spec.meaning, margin)
     trainer = Trainer(base, config, choose_device(config.device))
-    progress = _Progress()
+    checkpoint = None if path is None else Checkpoint(path, circumstances(base, fields, config))
+    course = Course(trainer, split, rng, budget, watch, checkpoint)
     begun = budget.elapsed
     old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
-    progress.validation_s = budget.elapsed - begun
+    course.check_s = budget.elapsed - begun
     try:
-        yield from _train(trainer, split, rng, budget, progress)
+        yield from course.run()
     except Cancelled:
-        if not progress.steps:
+        if not course.steps:
             raise
-    weights = progress.best if progress.best is not None else trainer.averaged_weights()
-    candidate = _candidate(base, weights, pairs)
-    new_score = progress.best_score
+    if checkpoint is not None:
+        checkpoint.remove()
+    candidate = _candidate(base, course.weights, pairs)
+    new_score = course.best_score
     verdict = judge(old_score, new_score, split.held_out_px)
     return FineTuneResult(
         candidate,
@@ -151,54 +151,14 @@ def _finetune(
         old_score,
         new_score,
         split.held_out_px,
-        progress.steps,
+        course.steps,
         budget.elapsed,
-        tuple(progress.history),
+        tuple(course.history),
         verdict.sentence,
     )
 
 
-def _train(
-    trainer: Trainer,
-    split: Split,
-    rng: np.random.Generator,
-    budget: Budget,
-    progress: _Progress,
-) -> Generator[Event, None, None]:
-    """Step until the time is up, validating now and then, and keep the best in `progress`."""
-    sampler = PatchSampler(split.fields, trainer.config.patch_px, trainer.network.stride, rng)
-    validated = budget.elapsed
-    while budget.has(progress.validation_s + progress.step_s) or not progress.steps:
-        begun = budget.elapsed
-        loss = trainer.step(sampler.batch(trainer.config.batch), budget.share)
-        progress.steps += 1
-        progress.step_s = budget.elapsed - begun
-        yield _note(progress, StepDone(progress.steps, loss, budget.elapsed))
-        if budget.elapsed - validated > max(budget.seconds / VALIDATIONS, 4 * progress.validation_s):
-            yield from _validate(trainer, split, budget, progress)
-            validated = budget.elapsed
-    yield from _validate(trainer, split, budget, progress)
-
-
-def _validate(trainer: Trainer, split: Split, budget: Budget, progress: _Progress) -> Generator[Event, None, None]:
-    """Score the averaged weights on the held-out corrections, and keep them if they are the best."""
-    begun = budget.elapsed
-    found = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
-    if found is None:
-        return
-    if progress.best_score is None or found.value > progress.best_score.value:
-        progress.best, progress.best_score = trainer.averaged_weights(), found
-    best = progress.best_score.value
-    progress.validation_s = budget.elapsed - begun
-    yield _note(progress, ValidationDone(progress.steps, found.value, best, budget.elapsed))
-
-
-def _note(progress: _Progress, event: Event) -> Event:
-    progress.history.append(event)
-    return event
-
-
-def _candidate(base: Model, weights: dict[str, torch.Tensor], pairs: Sequence[TrainingPair]) -> Model:
+def _candidate(base: Model, weights: Mapping[str, torch.Tensor], pairs: Sequence[TrainingPair]) -> Model:
     network = copy.deepcopy(base.network).cpu()
     network.load_state_dict(weights)
     names = ", ".join(dict.fromkeys(pair.image.name for pair in pairs))

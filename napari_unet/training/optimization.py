@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
+from napari_unet.inference.engines.means import memory_of
 from napari_unet.networks.base import Network
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.losses import segmentation_loss
@@ -45,6 +46,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self._groups(config.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps = 0
+        self.parts = 1
 
     def _groups(self, rate: float) -> Iterator[dict[str, object]]:
         """Parameter groups: a slower encoder if it is trained, no decay of biases and norms."""
@@ -68,20 +70,82 @@ class Trainer:
         self._set_rate(progress_share)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
+        value = sum(self._learn(part) for part in batch.split(self.parts))
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
+        if not (math.isfinite(value) and math.isfinite(float(norm))):
+            self._mend()
+            return math.nan
+        self.optimizer.step()
+        self.steps += 1
+        self._follow()
+        return value
+
+    def _learn(self, batch: Batch) -> float:
+        """Add the gradients of a part of a step, and return its share of the loss."""
         image, target, weight = (
             x.to(self.device, non_blocking=True) for x in (batch.image, batch.target, batch.weight)
         )
         with self._precision():
             logits = self.network.on_grid(image.contiguous(memory_format=self.layout))
-        loss: Tensor = segmentation_loss(logits, target, weight, self.model.activation)
-        value = float(loss.detach())
-        if math.isfinite(value):
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
-            self.optimizer.step()
-            self.steps += 1
-            self._follow()
-        return value
+        loss: Tensor = segmentation_loss(logits, target, weight, self.model.activation) / self.parts
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _mend(self) -> None:
+        """After a step of which nothing was learnt: take statistics that it may have spoilt from the average."""
+        for spoilt, known in zip(self.network.buffers(), self.average.buffers(), strict=True):
+            spoilt.copy_(known)
+
+    def restart(self, weights: Mapping[str, Tensor] | None, share: float) -> None:
+        """Go back to given weights, or to the average, and learn at a share of the rate from there.
+
+        Parameters
+        ----------
+        weights : dict of str to Tensor, optional
+        share : float
+        """
+        self.network.load_state_dict(self.averaged_weights() if weights is None else weights)
+        self.average.load_state_dict(self.network.state_dict())
+        self.rates = [rate * share for rate in self.rates]
+        self.optimizer.state.clear()
+        self.steps = 0
+
+    def spare_memory(self) -> str:
+        """Change what will need less memory, and say what that was; empty if there is nothing left to change."""
+        self.optimizer.zero_grad(set_to_none=True)
+        memory = memory_of(self.device)
+        if self.parts < self.config.batch:
+            self.parts = min(self.config.batch, 2 * self.parts)
+            return f"{memory} ran out: patches are learnt from in {self.parts} parts, one after the other."
+        if self.device.type == "cpu":
+            return ""
+        self.device, self.parts = torch.device("cpu"), 1
+        remembered = self.optimizer.state_dict()
+        self.network.to(self.device)
+        self.average.to(self.device)
+        self.optimizer.load_state_dict(remembered)
+        return f"{memory} is too small for this network: the CPU goes on."
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that is needed to go on later; shares memory with what is being trained."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for number, remembered in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in remembered.items()}
+        return tensors | {"rates": torch.tensor(self.rates, dtype=torch.float64), "steps": torch.tensor(self.steps)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        for part, network in (("network.", self.network), ("average.", self.average)):
+            network.load_state_dict({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+        remembered: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".", 2)
+                remembered.setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": remembered})
+        self.rates, self.steps = state["rates"].tolist(), int(state["steps"])
 
     def _set_rate(self, progress_share: float) -> None:
         warm = min(1.0, (self.steps + 1) / WARM_UP_STEPS)
@@ -106,6 +170,12 @@ class Trainer:
     def averaged_weights(self) -> dict[str, Tensor]:
         """Copy the averaged weights to the CPU."""
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.average.state_dict().items()}
+
+    def model_with(self, weights: Mapping[str, Tensor]) -> Model:
+        """Return a network with these weights on the device, and the model's description."""
+        network = copy.deepcopy(self.average)
+        network.load_state_dict(weights)
+        return Model(network.eval(), self.model.spec)
 
     def averaged_model(self) -> Model:
         """Return the averaged network with the model's description; shares memory with the average."""

@@ -64,6 +64,8 @@ class Field:
         Where it comes from; two pairs of one image share its number.
     origin : (y, x)
         Where the crop begins in that image, in pixels of the network's grid.
+    name : str
+        Of the image.
     """
 
     image: npt.NDArray[np.float32]
@@ -75,6 +77,7 @@ class Field:
     emphasis: float = 1.0
     place: tuple[int, int, int] = (0, 0, 0)
     origin: tuple[int, int] = (0, 0)
+    name: str = ""
 
 
 def check_pairs(pairs: Sequence[TrainingPair], spec: ModelSpec) -> None:
@@ -208,6 +211,7 @@ class _Reader:
             emphasis=self.pair.emphasis,
             place=(self.group, start[0], start[1]),
             origin=start[2:],
+            name=self.pair.image.name,
         )
 
     def _nearest(self, axis: str) -> npt.NDArray[np.intp]:

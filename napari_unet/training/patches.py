@@ -20,11 +20,27 @@ DEPTH_PX = 16  # of 3D patches
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Patches for one step: image (N, C, ...), target (N, ...) int64, weight (N, ...) float32."""
+    """Patches for one step.
+
+    Attributes
+    ----------
+    image : (N, C, [Z,] Y, X) float32
+    target : (N, [Z,] Y, X) int64
+    weight : (N, [Z,] Y, X) float32
+        0 where nothing is known.
+    places : tuple of str
+        Where each comes from, for people.
+    """
 
     image: Tensor
     target: Tensor
     weight: Tensor
+    places: tuple[str, ...] = ()
+
+    def split(self, parts: int) -> list[Batch]:
+        """Divide the patches among `parts` smaller batches, or as many as there are patches."""
+        pieces = zip(*(x.tensor_split(min(parts, len(x))) for x in (self.image, self.target, self.weight)), strict=True)
+        return [Batch(*piece) for piece in pieces]
 
 
 class PatchSampler:
@@ -61,10 +77,10 @@ class PatchSampler:
 
     def batch(self, count: int) -> Batch:
         """Draw `count` patches."""
-        images, targets, weights = zip(*(self._patch() for _ in range(count)), strict=True)
-        return Batch(torch.stack(images), torch.stack(targets), torch.stack(weights))
+        images, targets, weights, places = zip(*(self._patch() for _ in range(count)), strict=True)
+        return Batch(torch.stack(images), torch.stack(targets), torch.stack(weights), places)
 
-    def _patch(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _patch(self) -> tuple[Tensor, Tensor, Tensor, str]:
         k = int(self.rng.choice(len(self.fields), p=self.share))
         field = self.fields[k]
         wants_foreground = self.rng.random() < 0.5 and len(self.foreground[k])
@@ -79,7 +95,12 @@ class PatchSampler:
         labels = torch.from_numpy(np.stack([field.target[crop].astype(np.float32), weight.astype(np.float32)]))
         image, labels = cut_patch(image, labels, self.size, self.rng)
         varied = torch.from_numpy(vary_intensity(image.numpy(), self.rng))
-        return varied, labels[0].long(), labels[1]
+        return varied, labels[0].long(), labels[1], self._describe(field, centre)
+
+    @staticmethod
+    def _describe(field: Field, centre: int) -> str:
+        y, x = (int(place) for place in np.unravel_index(centre, field.train.shape)[-2:])
+        return f'"{field.name}" around y {y + field.origin[0]}, x {x + field.origin[1]}'
 
     def _places(self, field: Field, centre: int) -> tuple[npt.NDArray[np.intp], ...]:
         """Open mesh of the pixels around a centre, moved at random; may reach beyond the edge."""

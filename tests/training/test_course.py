@@ -1,0 +1,197 @@
+"""What may happen to a training on its way: crashes, odd numbers, too little memory; and who watches."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import napari_unet as nu
+from napari_unet.events import Notice, StepDone, ViewDone, finish
+from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.pipeline import Wish
+from napari_unet.inference.segmentation import segment_events
+from napari_unet.training import checkpoints, course, optimization
+from napari_unet.training.checkpoints import Checkpoint, Saved
+from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.course import Watch
+from napari_unet.training.fit import as_pair, finetune_events
+from napari_unet.training.optimization import Trainer
+from napari_unet.training.patches import Batch
+
+RNG = np.random.default_rng(0)
+LABELS = np.zeros((96, 96), np.uint32)
+for number, (row, column) in enumerate(((y, x) for y in range(4, 90, 16) for x in range(4, 90, 16)), start=1):
+    LABELS[row : row + 9, column : column + 9] = number
+IMAGE = (LABELS > 0) * 100.0 + RNG.normal(0, 10, LABELS.shape)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return nu.new_model("unet", width=4, depth=1)
+
+
+def start(model, seconds=3.0, config=None, **more):
+    settings = {"seconds": seconds, "clock": "cpu", "patch_px": 32, "batch": 4, **(config or {})}
+    return finetune_events(model, [as_pair((IMAGE, LABELS), None, "blobs")], FineTuneConfig(**settings), **more)
+
+
+def run(work):
+    """Return all events and the result."""
+    events = []
+    while True:
+        try:
+            events.append(next(work))
+        except StopIteration as end:
+            return events, end.value
+
+
+def notices(events):
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def batch(seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    image = torch.rand((4, 1, 32, 32), generator=rng)
+    return Batch(image, (image[:, 0] > 0.5).long(), torch.ones(4, 32, 32))
+
+
+def test_a_training_that_was_killed_goes_on_where_it_was(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    path = tmp_path / "unfinished.safetensors"
+    work = start(model, checkpoint=path)
+    for event in work:
+        if isinstance(event, StepDone) and event.step == 6:
+            break
+    work.close()  # as a kill: nothing more is run
+    assert path.exists()
+
+    events, result = run(start(model, checkpoint=path))
+    (sentence,) = notices(events)
+    step = int(sentence.split("step ")[1].split()[0])
+    assert 4 <= step <= 6
+    steps = [event.step for event in events if isinstance(event, StepDone)]
+    assert steps == list(range(1, result.steps + 1))  # the curve comes back, and goes on
+    assert result.steps > 6
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_other_corrections_or_settings_is_not_used(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    path = tmp_path / "unfinished.safetensors"
+    work = start(model, checkpoint=path)
+    while not path.exists():
+        next(work)
+    work.close()
+    events, _ = run(start(model, seconds=0.5, config={"seed": 3}, checkpoint=path))
+    assert notices(events) == []
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.999])
+def test_a_damaged_checkpoint_is_none(tmp_path, share):
+    checkpoint = Checkpoint(tmp_path / "x.safetensors", "these")
+    checkpoint.save(Saved({"a": torch.ones(100)}, None, 3, 1.0, {"state": 1}, [StepDone(1, 0.5, 1.0)]))
+    found = checkpoint.found()
+    assert found is not None
+    assert found.history == [StepDone(1, 0.5, 1.0)]
+    whole = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(whole[: int(share * len(whole))])
+    assert checkpoint.found() is None
+
+
+def test_a_restored_trainer_takes_the_same_steps(model):
+    config = FineTuneConfig(learning_rate=1e-2)
+    one, other = Trainer(model, config, CPU), Trainer(model, config, CPU)
+    for seed in range(3):
+        one.step(batch(seed), 0.1)
+    other.restore({name: tensor.clone() for name, tensor in one.state().items()})
+    losses = [[trainer.step(batch(seed), 0.2) for seed in range(3, 6)] for trainer in (one, other)]
+    assert losses[0] == losses[1]
+    weights = [trainer.averaged_weights() for trainer in (one, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def spoilt(monkeypatch, when):
+    """Make the loss no number in some steps; `when` is asked with the number of the step."""
+    calls, real = iter(range(10**6)), optimization.segmentation_loss
+
+    def loss(logits, *more):
+        value = real(logits, *more)
+        return value * math.nan if when(next(calls)) else value
+
+    monkeypatch.setattr(optimization, "segmentation_loss", loss)
+
+
+def test_single_odd_steps_are_left_out(model, monkeypatch):
+    spoilt(monkeypatch, lambda step: step % 3 == 1)
+    events, result = run(start(model))
+    assert notices(events) == []
+    assert all(torch.isfinite(x).all() for x in result.candidate.network.state_dict().values())
+
+
+def test_three_odd_steps_go_back_to_the_best_and_the_training_goes_on(model, monkeypatch):
+    spoilt(monkeypatch, lambda step: 4 <= step < 7)
+    events, result = run(start(model))
+    (sentence,) = notices(events)
+    assert "went back to its best" in sentence
+    assert '"blobs" around y' in sentence
+    assert result.steps > 8
+
+
+def test_odd_steps_without_end_end_the_training_with_what_was_learnt(model, monkeypatch):
+    spoilt(monkeypatch, lambda step: step >= 4)
+    events, result = run(start(model, seconds=60))
+    assert "stopped early" in notices(events)[-1]
+    assert result.steps == 4 + 2 * course.ODD_STEPS
+    assert all(torch.isfinite(x).all() for x in result.candidate.network.state_dict().values())
+
+
+def test_too_little_memory_is_answered_with_smaller_parts(model, monkeypatch):
+    real = Trainer._learn
+
+    def learn(self, part):
+        if len(part.image) > 1:
+            raise MemoryError
+        return real(self, part)
+
+    monkeypatch.setattr(Trainer, "_learn", learn)
+    events, result = run(start(model))
+    assert ["2 parts" in notices(events)[0], "4 parts" in notices(events)[1]] == [True, True]
+    assert result.steps > 2
+
+
+def test_parts_learn_what_the_whole_teaches(model):
+    config = FineTuneConfig(batch=4)
+    whole, parted = Trainer(model, config, CPU), Trainer(model, config, CPU)
+    for trainer in (whole, parted):
+        trainer.network.eval()
+        trainer.network.train = lambda mode=True: None  # statistics of a batch differ from those of its parts
+    parted.parts = 4
+    assert parted.step(batch(), 0) == pytest.approx(whole.step(batch(), 0), rel=0.05)
+
+
+def test_memory_that_is_never_enough_is_told_as_it_is(model, monkeypatch):
+    def learn(self, part):
+        raise MemoryError
+
+    monkeypatch.setattr(Trainer, "_learn", learn)
+    with pytest.raises(MemoryError):
+        run(start(model))
+
+
+def test_whoever_watches_sees_the_region_after_each_check(model):
+    few = np.zeros(LABELS.shape, bool)
+    few[:34, :34] = True  # so little that nothing is held out, and the last state is the result
+    pair = as_pair((IMAGE, LABELS, few), None, "blobs")
+    labels = np.full((1, 1, 40, 50), 7, np.uint32)
+    region = ((0, 1), (0, 1), (10, 50), (20, 70))
+    watch = Watch(pair.image, InferenceConfig(), region, labels)
+    config = FineTuneConfig(seconds=3, clock="cpu", patch_px=32, learning_rate=1e-2)
+    events, result = run(finetune_events(model, [pair], config, watch=watch))
+    seen = [event.step for event in events if isinstance(event, ViewDone)]
+    assert len(seen) > 1
+    assert seen[-1] == result.steps
+    assert np.array_equal(labels, finish(segment_events(result.candidate, pair.image, wish=Wish(region))).labels)

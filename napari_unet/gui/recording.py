@@ -175,10 +175,12 @@ class Recorder:
         else:
             inside = list(product(*spans))
         for key in inside:
-            if len(inside) <= MOST_BLOCKS:  # so that a write by somebody else right afterwards is seen
-                self._sums[key] = self._sum(key)[1]
-            else:
-                self._sums.pop(key, None)
+            self._sums.pop(key, None)
+        if len(inside) > MOST_BLOCKS:
+            shown = set(islice(self._visible_blocks(), MOST_BLOCKS))
+            inside = [key for key in inside if key in shown]
+        for key in inside:  # so that a write by somebody else right afterwards is seen
+            self._sums[key] = self._sum(key)[1]
 
     def _sweep(self) -> None:
         """Look over some blocks of the plane on the screen."""

@@ -168,25 +168,17 @@ class Project:
         ExportError
             If it cannot be written; what was there is unchanged.
         """
-        if not self.writable:
-            raise SessionError(f'The project "{self.folder.name}" can only be read: {self.obstacle}')
         with self._guard:
             self._write(changes)
 
     def set(self, key: str, known: Any) -> None:  # noqa: ANN401
-        """Change one of the settings, which JSON can hold, and write it; other threads may change others.
-
-        Raises
-        ------
-        SessionError, ExportError
-            As `update` does.
-        """
-        if not self.writable:
-            raise SessionError(f'The project "{self.folder.name}" can only be read: {self.obstacle}')
+        """Change one of the settings, which JSON can hold, as `update` does; other threads may change others."""
         with self._guard:
             self._write({"settings": {**self.file.settings, key: known}})
 
     def _write(self, changes: Mapping[str, Any]) -> None:
+        if not self.writable:
+            raise SessionError(f'The project "{self.folder.name}" can only be read: {self.obstacle}')
         changed = self.file.model_copy(update=changes)
         write_bytes(self.folder / FILE, changed.model_dump_json(indent=1).encode())
         self.file = changed
@@ -269,7 +261,7 @@ class Project:
     def close(self, *, clean: bool) -> None:
         """Give the folder back; `clean` if nothing is left to be recovered."""
         if self.writable and clean:
-            with contextlib.suppress(ExportError):
+            with contextlib.suppress(ExportError, MemoryError):
                 self.update(closed=True)
         if self.lock is not None:
             self.lock.release()
@@ -358,11 +350,15 @@ def _open(folder: Path, image: ImageIdentity) -> Project:
         if not path.is_file():  # the other one is making it at this moment
             return Project(folder, ProjectFile(image=image), None, obstacle)
         return Project(folder, _read(path)[0], None, obstacle)
+    existed = path.is_file()
     try:
         return _ours(folder, image, lock)
-    except BaseException:
+    except BaseException as error:
         lock.release()
-        raise
+        if not existed or not isinstance(error, ExportError):
+            raise
+        # What is there must be seen, and not an empty project in another place.
+        return Project(folder, _read(path)[0], None, "the folder cannot be written.")
 
 
 def _ours(folder: Path, image: ImageIdentity, lock: ProjectLock) -> Project:

@@ -165,6 +165,19 @@ def test_a_stroke_is_kept_while_it_is_painted(kept, how):
     assert np.array_equal(there(), layer.data)
 
 
+def test_a_write_by_others_right_after_an_edit_of_many_planes_is_seen(tmp_path, qapp):
+    layer, told = Labels(np.zeros((9, 60, 80), np.uint32)), []
+    recorder = Recorder(layer, lambda kind, _boxes: told.append(kind))
+    recorder.look_over()
+    layer.n_edit_dimensions, layer.brush_size = 3, 21
+    layer.paint((4, 30, 30), 5)
+    recorder.flush()
+    layer.data[round(float(layer._slice_input.world_slice.point[0])), 5, 5] = 77
+    recorder.look_over()
+    assert told == ["paint", "raw"]
+    recorder.close()
+
+
 def test_a_write_by_others_right_before_a_stroke_is_seen(kept):
     layer, recorder, session, project = kept
     for change in (lambda: layer.paint((0, 40, 40), 9), layer.undo, layer.redo):

@@ -32,6 +32,8 @@ ERRORS = [
     OSError("2621440 requested and 1572736 written"),
     MemoryError(),
 ]
+# So many of these calls are made in all; each of them fails once.
+MOST_CALLS = 96
 CALLS = [
     (files, "append"),
     (files, "write_all"),
@@ -107,6 +109,8 @@ def work(folder):
     def check():
         until(lambda: session.status.saved)
         found = restore(project)
+        if found.remarks:  # reading failed, which is told and changes nothing
+            found = restore(project)
         assert np.array_equal(found.layers["correction"].array, array)
         assert found.layers["correction"].about == {"axes": "ZYX"}
 
@@ -126,7 +130,8 @@ def work(folder):
     assert again(lambda: projects._read(project.folder / projects.FILE))[0].settings == {"zoom": 2.0}
     assert session.close()
     reopened = again(lambda: open_project(identity(folder)))
-    assert np.array_equal(restore(reopened).layers["correction"].array, array)
+    found = restore(reopened)
+    assert np.array_equal((restore(reopened) if found.remarks else found).layers["correction"].array, array)
     reopened.close(clean=True)
     return told
 
@@ -135,17 +140,20 @@ def test_nothing_fails_where_nothing_is_wrong(tmp_path, monkeypatch):
     faults = Faults(monkeypatch, tmp_path)
     told = work(tmp_path)
     assert not any(status.problem for status in told)
-    assert faults.count > 40
+    assert 40 < faults.count <= MOST_CALLS
 
 
-@pytest.mark.parametrize("first", range(0, 60, 6))
-@pytest.mark.parametrize("in_a_row", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_each_call_may_fail(tmp_path, monkeypatch, first, in_a_row):
+@pytest.mark.parametrize("first", range(0, MOST_CALLS, 6))
+@pytest.mark.parametrize(
+    ("in_a_row", "shift"),
+    [(1, 0), *(pytest.param(row, n, marks=pytest.mark.slow) for row in (1, 2) for n in range(1, 5))],
+)
+def test_each_call_may_fail(tmp_path, monkeypatch, first, in_a_row, shift):
     for k in range(first, first + 6):
         folder = tmp_path / str(k)
         folder.mkdir()
         with monkeypatch.context() as patch:
-            error = ERRORS[(k + in_a_row) % len(ERRORS)]
+            error = ERRORS[(k + shift) % len(ERRORS)]
             faults = Faults(patch, folder, range(k, k + in_a_row), error)
             told = work(folder)
         if {"journal", "snapshots"} & {*faults.hit}:
@@ -168,6 +176,23 @@ def test_project_json_is_as_it_was_or_new(tmp_path, monkeypatch):
         project.update(settings={"k": float(k)})
         assert projects._read(path)[0].settings == {"k": float(k)}
     project.close(clean=True)
+
+
+def test_a_project_that_is_there_is_opened_also_when_the_disk_is_full(tmp_path, monkeypatch):
+    project = open_project(identity(tmp_path))
+    session, array = Session(project), np.ones(SHAPE, np.uint32)
+    session.add_layer("correction", array, {})
+    until(lambda: session.status.saved)
+    session.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_flush", lambda *_: (_ for _ in ()).throw(ERRORS[0]))
+        full = open_project(identity(tmp_path))
+        assert not full.writable
+        assert "cannot be written" in full.obstacle
+        assert np.array_equal(restore(full).layers["correction"].array, array)
+    reopened = open_project(identity(tmp_path))
+    assert reopened.writable
+    reopened.close(clean=True)
 
 
 def test_a_journal_that_moved_is_found_again(tmp_path, monkeypatch):
@@ -246,19 +271,38 @@ def test_a_layer_that_is_replaced_while_a_snapshot_is_made_is_not_called_saved(t
     session.close()
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="may write everywhere")
+def turn_read_only(folder, *, on):
+    """Forbid to make files in a folder, also to root; whether that can be done here."""
+    if os.name == "posix" and os.geteuid():
+        folder.chmod(0o555 if on else 0o755)
+        return True
+    with contextlib.suppress(OSError):
+        command = ["chattr", "+i" if on else "-i", str(folder)]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    return False
+
+
 def test_a_folder_that_turns_read_only(tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "MOVE_AFTER_S", 0.02)
+    told = []
     project = open_project(identity(tmp_path))
-    session, array = Session(project), np.zeros(SHAPE, np.uint32)
+    session, array = Session(project, on_change=told.append), np.zeros(SHAPE, np.uint32)
     session.add_layer("correction", array, {})
-    until(lambda: session.status.saved)
-    project.journal.chmod(0o555)
-    session.journal.rotate()
-    array[tuple(slice(*part) for part in BOX)] = 5
-    session.record("correction", "paint", [BOX])
-    until(lambda: session.status.saved)
-    project.journal.chmod(0o755)
+    array[0, 0, 0] = 1
+    session.record("correction", "paint", [((0, 1), (0, 1), (0, 1))])
+    until(lambda: session.status.saved and project.journal.is_dir())
+    if not turn_read_only(project.journal, on=True):
+        session.close()
+        pytest.skip("nothing forbids us to write here")
+    try:
+        session.journal.rotate()
+        array[tuple(slice(*part) for part in BOX)] = 5
+        session.record("correction", "paint", [BOX])
+        until(lambda: session.status.saved)
+    finally:
+        turn_read_only(project.journal, on=False)
+    assert any(status.problem and not status.saved for status in told)
+    assert session.journal.state.folder == project.elsewhere
     session.close()
     assert np.array_equal(restore(project).layers["correction"].array, array)
 

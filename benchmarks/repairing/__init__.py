@@ -1,0 +1,1 @@
+"""A scripted annotator that repairs segmented nuclei, with our tools and with napari's own."""

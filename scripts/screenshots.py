@@ -18,7 +18,7 @@ os.environ["NAPARI_UNET_HOME"] = tempfile.mkdtemp(prefix="napari-unet-screenshot
 
 import napari
 import numpy as np
-from qtpy.QtCore import QCoreApplication, QEvent, QObject
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_unet.gui.panels import Panel
@@ -88,6 +88,7 @@ class Photographer:
         self.controller.correcting.start()
         self.mark_a_part()
         self.shoot("workbench-correct", "Correct")
+        self.list_objects()
         self.shoot("workbench-export", "Export")
         self.viewer.layers.clear()
         self.controller.state.diameter_px = None
@@ -112,6 +113,19 @@ class Photographer:
         self.shoot("workbench-finetune-running", "Fine-tune")
         self.idle()
         self.shoot("workbench-finetune", "Fine-tune")
+
+    def list_objects(self) -> None:
+        """Open the table of objects, and choose one."""
+        self.controller.objects.open_dock()
+        _, panel = self.viewer.window.add_plugin_dock_widget(PLUGIN, "Objects")
+        table = panel.steps["Objects"]
+        wait_until(lambda: table.list.listed.complete and table.list.rowCount() > 0)
+        settle()
+        table.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+        table.view.selectRow(12)
+        self.shoot("workbench-objects", "Correct")
+        self.viewer.window.remove_dock_widget(panel)
+        self.viewer.reset_view()
 
     def mark_a_part(self) -> None:
         """Zoom in, and mark what is seen as reviewed."""

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels
 from psygnal import Signal
-from qtpy.QtCore import QTimer
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import LabelsError, NapariUnetError
@@ -137,6 +139,8 @@ class ObjectTable:
             dock, _ = window.add_plugin_dock_widget(PLUGIN, "Objects")
             dock.show()
             dock.raise_()
+            # napari gives it half of the height, and the tools beside it need more than that.
+            QTimer.singleShot(0, lambda: _make_low(dock))
 
     def choose(self, places: npt.NDArray[np.intp]) -> None:
         """Say which rows are chosen: buttons elsewhere act on these objects."""
@@ -280,6 +284,12 @@ class ObjectTable:
         axes = layers.frame_of_labels(followed.layer).axes
         steps = dict(zip(axes, layers.plane_of(self._desk.viewer, followed.layer), strict=True))
         self.picked.emit(int(steps.get("T", 0)), label)
+
+
+def _make_low(dock: QDockWidget) -> None:
+    window = dock.parentWidget() if isalive(dock) else None
+    if isinstance(window, QMainWindow):
+        window.resizeDocks([dock], [1], Qt.Orientation.Vertical)
 
 
 class _Followed:

@@ -44,7 +44,7 @@ STEPS: dict[str, type[Step]] = {
 }
 # What there is beside the steps.
 PAGES: dict[str, type[Step]] = {**STEPS, "Objects": ObjectTableView}
-MIN_WIDTH_PX, MIN_TABLE_WIDTH_PX, MIN_TABLE_HEIGHT_PX = 340, 280, 320
+MIN_WIDTH_PX, MIN_TABLE_WIDTH_PX, MIN_TABLE_HEIGHT_PX = 340, 280, 352
 
 
 class Panel(QWidget):  # type: ignore[misc]

@@ -127,14 +127,10 @@ def button(text: str, tip: str, call: Callable[[], Any], *, primary: bool = Fals
     return made
 
 
-def quiet_button(text: str, tip: str, call: Callable[[], Any]) -> QToolButton:
-    """Make a flat button with a picture beside its text."""
-    made = QToolButton()
+def quiet_button(text: str, tip: str, call: Callable[[], Any]) -> QPushButton:
+    """Make a flat button, for a picture beside its text."""
+    made = button(text, tip, call)
     made.setObjectName("quiet")
-    made.setText(text)
-    made.setToolTip(tip)
-    made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-    made.clicked.connect(lambda _checked=False: call())
     return made
 
 

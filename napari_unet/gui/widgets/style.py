@@ -36,9 +36,8 @@ QToolButton#tool:hover {{ background: {secondary}; }}
 QToolButton#tool:checked {{ background: {current}; color: {on_current}; }}
 QToolButton#tool:disabled {{ background: {foreground}; color: {faint}; }}
 QPushButton:disabled {{ color: {faint}; }}
-QToolButton#quiet {{ background: transparent; border: none; border-radius: 3px; padding: 2px 5px; color: {text};
-  min-width: 0; }}
-QToolButton#quiet:hover {{ background: {primary}; }}
+QPushButton#quiet {{ background: transparent; border: none; border-radius: 3px; padding: 3px 6px; color: {text}; }}
+QPushButton#quiet:hover {{ background: {primary}; }}
 QToolButton#fold {{ background: transparent; border: none; padding: 2px 0; color: {dim}; }}
 QToolButton#fold:hover {{ color: {text}; }}
 QPushButton#answer {{ background: {background}; border: 1px solid {primary}; border-radius: 4px; padding: 0;

@@ -32,6 +32,7 @@ QTableView#objects QHeaderView::section {{ background: {foreground}; color: {dim
   border-bottom: 1px solid {primary}; padding: 3px 2px; font-size: {small}pt; }}
 QToolButton#tool {{ background: {primary}; border: none; border-radius: 3px; padding: 4px 0 3px 0;
   font-size: {tiny}pt; color: {text}; }}
+QToolButton#tool[beside="true"] {{ padding: 4px 5px; }}
 QToolButton#tool:hover {{ background: {secondary}; }}
 QToolButton#tool:checked {{ background: {current}; color: {on_current}; }}
 QToolButton#tool:disabled {{ background: {foreground}; color: {faint}; }}

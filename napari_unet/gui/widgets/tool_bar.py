@@ -60,6 +60,7 @@ class ToolBar(Step):
         )
         for one in self.slices:
             one.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            one.setProperty("beside", True)
         self.scope = self._scopes()
         self.volume = QCheckBox("Edit all slices")
         self.volume.setToolTip(

@@ -11,62 +11,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_unet.inference.config import Cost, InferenceConfig
+from napari_unet.jobs.references import Answers, AnswerValue, ArrayRef, ImageRef, ModelRef, Region
 from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import ModelSpec
 
-Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
-
-
-class ArrayRef(Config):
-    """An array in a file.
-
-    Attributes
-    ----------
-    path : str
-        Raw C-ordered values, or a Zarr store.
-    kind : "raw" | "zarr"
-    dtype : str
-        numpy name, byte order included.
-    shape : tuple of int
-    offset : int
-        Bytes before the first value of a raw file.
-    component : str
-        Path of the array inside a Zarr store.
-    """
-
-    path: str
-    kind: Literal["raw", "zarr"] = "raw"
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int = 0
-    component: str = ""
-
-
-class ImageRef(Config):
-    """An image in a file; `pixel_size_um` is Z, Y, X."""
-
-    array: ArrayRef
-    axes: str
-    pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
-    name: str = "image"
-
-
-AnswerValue = bool | int | float | str | tuple[str, ...]
-Answers = dict[str, AnswerValue]
-
-
-class ModelRef(Config):
-    """A bundled name or a file (`source`), or a new network with random weights (`untrained`).
-
-    `answers` are keywords of `load_model`, for files that have to be asked about.
-    """
-
-    source: str | None = None
-    answers: Answers = Field(default_factory=dict)
-    untrained: ModelSpec | None = None
+# What is named here is imported from here; the rest is public as in any module.
+__all__ = ["AnswerValue", "Answers", "ArrayRef", "ImageRef", "ModelRef", "Region"]
 
 
 class SegmentRequest(Config):
@@ -212,6 +165,24 @@ class DownloadRequest(Config):
     name: str
 
 
+class FlipRequest(Config):
+    """Find out in which fields of an image the answer changes when the image is flipped.
+
+    Attributes
+    ----------
+    fields : tuple of (start, stop) along T, Z, Y, X
+    gains : ArrayRef
+        float32 (fields, 2 + K), written field by field: the instability, and the share of each class.
+    """
+
+    kind: Literal["flip"] = "flip"
+    model: ModelRef
+    image: ImageRef
+    inference: InferenceConfig = InferenceConfig()
+    fields: tuple[Region, ...]
+    gains: ArrayRef
+
+
 class CostRequest(Config):
     """Estimate what a network costs on an image of `size` (T, Z, Y, X)."""
 
@@ -229,6 +200,7 @@ Request = Annotated[
     | OpenRequest
     | CompareRequest
     | DownloadRequest
+    | FlipRequest
     | CostRequest,
     Field(discriminator="kind"),
 ]
@@ -370,6 +342,13 @@ class DownloadResult(Config):
     path: str
 
 
+class FlipResult(Config):
+    """In how many fields the answer was looked at."""
+
+    kind: Literal["flip"] = "flip"
+    fields: int
+
+
 class CostResult(Config):
     """What a network costs."""
 
@@ -378,6 +357,13 @@ class CostResult(Config):
 
 
 JobResult = Annotated[
-    SegmentResult | MergeResult | FinetuneResult | OpenResult | CompareResult | DownloadResult | CostResult,
+    SegmentResult
+    | MergeResult
+    | FinetuneResult
+    | OpenResult
+    | CompareResult
+    | DownloadResult
+    | FlipResult
+    | CostResult,
     Field(discriminator="kind"),
 ]

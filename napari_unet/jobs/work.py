@@ -17,6 +17,7 @@ from napari_unet.errors import ModelError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
 from napari_unet.inference.cost import estimate_cost
+from napari_unet.inference.flipping import flip_events
 from napari_unet.inference.pipeline import Wish
 from napari_unet.inference.segmentation import segment_events
 from napari_unet.jobs.opening import compare_events, download_events, open_events
@@ -28,6 +29,8 @@ from napari_unet.jobs.requests import (
     DownloadRequest,
     FinetuneRequest,
     FinetuneResult,
+    FlipRequest,
+    FlipResult,
     ImageRef,
     JobResult,
     MergeRequest,
@@ -113,6 +116,8 @@ def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: PL
             return _compare(request)
         case DownloadRequest():
             return download_events(request)
+        case FlipRequest():
+            return _flip(request)
         case CostRequest():
             return _cost(request)
         case _:
@@ -252,6 +257,13 @@ class _Channels:
         span = slice(first, max(wanted) + 1)
         block = np.asarray(self.array[(*key[: self.dim], span, *key[self.dim + 1 :])])
         return block.take([channel - first for channel in wanted], axis=self.dim)
+
+
+def _flip(request: FlipRequest) -> Generator[Event, None, FlipResult]:
+    yield Progress("Loading the model", 0, 1)
+    model, image = _models.get(request.model), open_image_ref(request.image)
+    yield from flip_events(model, image, request.inference, request.fields, open_array(request.gains, "r+"))
+    return FlipResult(fields=len(request.fields))
 
 
 def _cost(request: CostRequest) -> Generator[Event, None, CostResult]:

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from napari_unet.objects.editing.changes import Box
 
-Order = Literal["most uncertain", "random", "in turn"]
+Order = Literal["most uncertain", "least stable", "random", "in turn"]
 
 FIELD_PX = 256
 # Pixels whose class the network is sure of tell nothing: the mean is taken of the most uncertain share.
@@ -37,7 +37,8 @@ class Gain:
     Attributes
     ----------
     uncertainty : float
-        0 if the network is sure of every pixel, 1 if it knows nothing.
+        0 if the network is sure of every pixel, 1 if it knows nothing; or 0 if its answer for no pixel changes when
+        the image is flipped.
     classes : tuple of float
         Share of each class among the pixels.
     """
@@ -89,8 +90,25 @@ def gain_of(probabilities: npt.NDArray[Any]) -> Gain:
     entropy = -(p * np.log(np.maximum(p, 1e-6))).sum(axis=0) / math.log(len(p))
     count = max(1, round(TELLING_SHARE * entropy.size))
     telling = np.partition(entropy, entropy.size - count)[-count:]
-    shares = np.bincount(p.argmax(axis=0), minlength=len(p)) / entropy.size
-    return Gain(float(telling.mean()), tuple(float(share) for share in shares))
+    return Gain(float(telling.mean()), _shares(p))
+
+
+def instability_of(answers: npt.NDArray[Any]) -> Gain:
+    """Estimate what a field may teach by how often the network changes its answer when the image is flipped.
+
+    Parameters
+    ----------
+    answers : (M, K, ...) float
+        Probabilities of the same pixels, of M versions of the image; at least two classes.
+
+    Returns
+    -------
+    Gain
+        Its uncertainty is the mean share of pixels whose class is another one than that of the mean of all versions.
+    """
+    p = answers.reshape(*answers.shape[:2], -1)
+    mean = p.mean(axis=0)
+    return Gain(float((p.argmax(axis=1) != mean.argmax(axis=0)).mean()), _shares(mean))
 
 
 def gains_of(probabilities: Any, fields: Sequence[Box]) -> Iterator[Gain]:  # noqa: ANN401
@@ -119,7 +137,7 @@ def next_field(
     seen : collection of int
         Fields that have been reviewed or skipped.
     order : str
-        "most uncertain", "random", to compare with, or "in turn".
+        "most uncertain" or "least stable", by gains, "random", to compare with, or "in turn".
     seed : int
         Of the random order.
 
@@ -185,6 +203,12 @@ def widened(mask: npt.NDArray[np.bool_], margin: int, axes: Sequence[int]) -> np
             line[:-step] |= before[step:]
             reached += step
     return wide
+
+
+def _shares(p: npt.NDArray[Any]) -> tuple[float, ...]:
+    """Return the share of the pixels (K, n) in which each class is most probable."""
+    counts = np.bincount(p.argmax(axis=0), minlength=len(p))
+    return tuple(float(count) / p.shape[1] for count in counts)
 
 
 def _parts(size: int, side: int) -> list[tuple[int, int]]:

@@ -43,6 +43,8 @@ class Review(Config):
         What the mouse marks with; empty if it corrects.
     order : str
         In which order fields are offered.
+    can_flip : bool
+        Whether there is a model that can be asked which fields are least stable.
     running : bool
         Whether fields are being offered.
     at : int, optional
@@ -60,6 +62,7 @@ class Review(Config):
     margin_px: int = MARGIN_PX
     marking: Marking = ""
     order: Order = "most uncertain"
+    can_flip: bool = False
     running: bool = False
     at: int | None = None
     fields: int = 0

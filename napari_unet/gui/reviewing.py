@@ -19,6 +19,7 @@ from napari_unet.gui.desk import Desk
 from napari_unet.gui.editing import apply_changes
 from napari_unet.gui.efforts import Efforts, verdict
 from napari_unet.gui.field_view import FieldFrame, go_to, is_in_view, view_of
+from napari_unet.gui.flipping import Flipping, can_flip
 from napari_unet.gui.keeping import Keeper
 from napari_unet.gui.margins import is_unseen
 from napari_unet.gui.recording import Recorder
@@ -28,11 +29,11 @@ from napari_unet.gui.shortcuts import REVIEW_ACCEPT, REVIEW_BACK, REVIEW_SKIP
 from napari_unet.gui.vouching import Vouching, changes_to
 from napari_unet.jobs.scratch import open_array
 from napari_unet.objects.editing.changes import Box, slices
-from napari_unet.objects.reviewing import Order, divide, effort_of, next_field
+from napari_unet.objects.reviewing import Gain, Order, divide, effort_of, next_field
 
 _POLL_MS = 100
 # The first field is offered when so many are known, or after this time.
-_FIRST_FIELDS, _FIRST_S = 64, 0.5
+_FIRST: dict[Order, tuple[int, float]] = {"most uncertain": (64, 0.5), "least stable": (12, 4.0)}
 # So many fields are remembered as they were before they were corrected.
 _MOST_BEFORE = 64
 
@@ -48,6 +49,7 @@ class _Tour:
     fields: list[Box]
     boxes: list[Box]
     scout: Scout
+    flipping: Flipping
     frame: FieldFrame
     recorders: list[Recorder] = field(default_factory=list)
     skipped: set[int] = field(default_factory=set)
@@ -83,6 +85,8 @@ class Reviewing:
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._on_time)
         desk.state.events.image.connect(self._on_image)
+        for name in ("model", "obstacle"):
+            getattr(desk.state.events, name).connect(self._show, max_args=0)
         desk.state.events.segmented.connect(self._on_segmented)
         desk.viewer.layers.events.removed.connect(self._on_removed)
 
@@ -114,6 +118,7 @@ class Reviewing:
         if tour is None:
             return
         tour.scout.stop()
+        tour.flipping.close()
         tour.frame.remove()
         tour.correction.events.paint.disconnect(self._on_correction)
         for recorder in tour.recorders:
@@ -131,10 +136,18 @@ class Reviewing:
         frame = layers.frame_of_labels(correction)
         fields = divide(frame.to_tzyx(np.asarray(correction.data)).shape)
         boxes = [_along(frame.axes, one) for one in fields]
-        scout = Scout(reviewed.data, boxes, fields, self._probabilities())
-        frame_on_screen = FieldFrame(self._desk.viewer, correction, frame.axes)
         image = self._desk.state.image or ""
-        tour = _Tour(image, correction, reviewed, frame.axes, fields, boxes, scout, frame_on_screen)
+        tour = _Tour(
+            image,
+            correction,
+            reviewed,
+            frame.axes,
+            fields,
+            boxes,
+            Scout(reviewed.data, boxes, fields, self._probabilities()),
+            Flipping(self._desk, fields, lambda index: bool(tour.scout.reviewed[index])),
+            FieldFrame(self._desk.viewer, correction, frame.axes),
+        )
         tour.recorders.append(Recorder(reviewed, self._on_reviewed, sweep=False))
         correction.events.paint.connect(self._on_correction)
         self._tour = tour
@@ -186,7 +199,8 @@ class Reviewing:
     def _go_on(self, tour: _Tour) -> None:
         """Go to the next field, or say that there is none."""
         seen = {*np.flatnonzero(tour.scout.reviewed).tolist(), *tour.skipped}
-        index = next_field(tour.fields, tour.scout.gains, seen, self._order(tour))
+        order = self._order(tour)
+        index = next_field(tour.fields, _gains(tour, order), seen, order)
         if index is not None:
             self._go(tour, index)
             return
@@ -217,7 +231,8 @@ class Reviewing:
 
     def _order(self, tour: _Tour) -> Order:
         order = self._desk.state.review.order
-        return "in turn" if order == "most uncertain" and not tour.scout.knows_doubt else order
+        known = {"most uncertain": tour.scout.knows_doubt, "least stable": can_flip(self._desk)}
+        return order if known.get(order, True) else "in turn"
 
     def _probabilities(self) -> Any:  # noqa: ANN401
         """Return the probabilities of the chosen image, if they are kept and fit its correction layer."""
@@ -235,6 +250,10 @@ class Reviewing:
         tour = self._tour
         if tour is None:
             return
+        if self._order(tour) == "least stable":
+            tour.flipping.go_on()
+        else:
+            tour.flipping.rest()
         if tour.at is None and self._knows_enough(tour):
             self._go_on(tour)
         self._show()
@@ -243,8 +262,10 @@ class Reviewing:
         scout = tour.scout
         if not scout.ready.is_set():
             return False
-        enough = len(scout.gains) >= min(_FIRST_FIELDS, len(tour.fields))
-        return enough or self._order(tour) != "most uncertain" or time.monotonic() - tour.began > _FIRST_S
+        order = self._order(tour)
+        fields, seconds = _FIRST.get(order, (0, 0.0))
+        left = len(tour.fields) - int(np.count_nonzero(scout.reviewed))
+        return len(_gains(tour, order)) >= min(fields, left) or time.monotonic() - tour.began > seconds
 
     def _on_reviewed(self, kind: str, boxes: list[Box]) -> None:
         """Look again at fields whose marks have changed."""
@@ -310,8 +331,10 @@ class Reviewing:
                 "reviewed": int(np.count_nonzero(tour.scout.reviewed)),
                 "skipped": len(skipped),
             }
-        review = state.review.model_copy(update=changes)
-        review = review.model_copy(update={"note": "" if tour is None else _note(tour, review.order)})
+        flips = can_flip(self._desk)
+        review = state.review.model_copy(update=changes | {"can_flip": flips})
+        note = "" if tour is None else _note(tour, review.order, can_flip=flips)
+        review = review.model_copy(update={"note": note})
         if review != state.review:
             state.review = review
 
@@ -329,15 +352,23 @@ def _ignoring(call: Callable[[], None]) -> Callable[[object], None]:
     return pressed
 
 
-def _note(tour: _Tour, order: Order) -> str:
+def _gains(tour: _Tour, order: Order) -> dict[int, Gain]:
+    """Return what is known by now of what fields may teach."""
+    return tour.flipping.gains if order == "least stable" else tour.scout.gains
+
+
+def _note(tour: _Tour, order: Order, *, can_flip: bool) -> str:
     """Say what is particular about the order."""
-    scout = tour.scout
-    if order != "most uncertain":
-        return ""
-    if not scout.knows_doubt:
-        return (
-            "The probabilities of this image are not kept: fields come in turn. Segment it to see doubtful ones first."
-        )
-    if len(scout.gains) < len(tour.fields):
-        return f"Doubt is known of {len(scout.gains):,} of {len(tour.fields):,} fields so far."
+    if order == "most uncertain" and not tour.scout.knows_doubt:
+        hint = "Segment the image to see doubtful ones first"
+        instead = ", or choose “Least stable first”" if can_flip else ""
+        return f"The probabilities of this image are not kept: fields come in turn. {hint}{instead}."
+    if order == "least stable" and not can_flip:
+        return "Fields come in turn: choose a trained model that fits this image in step 1."
+    if order == "least stable" and tour.flipping.problem:
+        return f"Fields were not flipped any further: {tour.flipping.problem}"
+    known, left = len(_gains(tour, order)), np.count_nonzero(~tour.scout.reviewed)
+    if order in _FIRST and known < left:
+        what = "Doubt is known of" if order == "most uncertain" else "The network has answered for"
+        return f"{what} {known:,} of {len(tour.fields):,} fields so far."
     return ""

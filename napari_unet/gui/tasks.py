@@ -104,6 +104,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
         self._remote: Remote | None = None
         self._job: int | None = None
         self._question: tuple[int, Callable[[Any], None]] | None = None
+        self._spare: tuple[int, Callable[[str], None]] | None = None
         self._cancelled = False
         self._ready = False
         self._timer = QTimer(self)
@@ -123,6 +124,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
     def run(self, task: Task) -> None:
         """Start a task; there must be none."""
         assert self._task is None
+        self.give_way()
         self._task, self._cancelled = task, False
         self._timer.start()
         self._advance(lambda: next(task))
@@ -132,10 +134,30 @@ class TaskRunner(QObject):  # type: ignore[misc]
 
         `on_result` is called in the main thread, with None if the request fails.
         """
+        self.give_way()
         if self._question is not None:
             self._client.cancel(self._question[0])
         self._question = (self._client.submit(request), on_result)
         self._timer.start()
+
+    def meanwhile(self, request: Request, on_end: Callable[[str], None]) -> bool:
+        """Have a request worked on as long as there is nothing else to do; whether it was begun.
+
+        It is cancelled as soon as anything else is asked for. `on_end` is called in the main thread when it has ended
+        in whatever way, with what went wrong, if something did.
+        """
+        if self._task is not None or self._question is not None or self._spare is not None:
+            return False
+        self._spare = (self._client.submit(request), on_end)
+        self._timer.start()
+        return True
+
+    def give_way(self) -> None:
+        """End what is worked on meanwhile."""
+        if self._spare is not None:
+            (job, on_end), self._spare = self._spare, None
+            self._client.cancel(job)
+            on_end("")
 
     def cancel(self) -> None:
         """Ask the running task to end; it ends at its next tile, step or file."""
@@ -170,7 +192,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
                 self._answer(thread.result, thread.error)
             except Exception as error:
                 mistakes.append(error)
-        if self._ready and self._task is None and self._question is None:
+        if self._ready and self._task is None and self._question is None and self._spare is None:
             self._timer.stop()
         if mistakes:
             raise mistakes[0]
@@ -181,6 +203,8 @@ class TaskRunner(QObject):  # type: ignore[misc]
             self._on_ready(message)
         elif self._question is not None and message.job == self._question[0]:
             self._take_answer(message)
+        elif self._spare is not None and message.job == self._spare[0]:
+            self._take_spare(message)
         elif message.job != self._job:
             return
         elif isinstance(message, JobEvent):
@@ -195,6 +219,13 @@ class TaskRunner(QObject):  # type: ignore[misc]
             return
         (_, on_result), self._question = self._question, None
         on_result(message.result if isinstance(message, JobDone) else None)
+
+    def _take_spare(self, message: JobEvent | JobDone | JobFailed | JobCancelled) -> None:
+        """Tell that what was worked on meanwhile has ended."""
+        if isinstance(message, JobEvent) or self._spare is None:
+            return
+        (_, on_end), self._spare = self._spare, None
+        on_end(message.sentence if isinstance(message, JobFailed) else "")
 
     def _tell(self, event: Event) -> None:
         """Hand an event to the task; if that fails, nobody can follow the job, and it ends."""

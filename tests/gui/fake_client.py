@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.errors import NapariUnetError
-from napari_unet.events import StepDone, TileDone, ValidationDone
+from napari_unet.events import Progress, StepDone, TileDone, ValidationDone
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import Cost
 from napari_unet.jobs.messages import JobCancelled, JobDone, JobEvent, JobFailed, Ready
@@ -17,6 +17,7 @@ from napari_unet.jobs.requests import (
     CostResult,
     Device,
     FinetuneResult,
+    FlipResult,
     MergeResult,
     SegmentResult,
 )
@@ -61,6 +62,7 @@ class FakeClient:
             "segment": self._segment,
             "objects": self._objects,
             "merge": self._merge,
+            "flip": self._flip,
             "finetune": self._finetune,
             "open": work_for,
             "compare": work_for,
@@ -136,6 +138,16 @@ class FakeClient:
         open_array(request.merged, "r+")[:] = merged.labels
         return MergeResult(kept=merged.kept, new=merged.new)
         yield
+
+    def _flip(self, request):
+        """The brighter a field, the less stable."""
+        image = open_image(open_array(request.image.array), request.image.axes)
+        gains = open_array(request.gains, "r+")
+        for number, ((t, _), *window) in enumerate(request.fields):
+            block = image.read(t, *(slice(*part) for part in window), request.inference.channels)
+            gains[number, :3] = (block.mean() / 255, 0.5, 0.5)
+            yield Progress("Flipping fields", number, len(request.fields))
+        return FlipResult(fields=len(request.fields))
 
     def _finetune(self, request):
         from pathlib import Path

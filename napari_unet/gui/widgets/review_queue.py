@@ -17,6 +17,10 @@ _ORDERS = {
         "Most uncertain first",
         "Where the network is least sure, spread over the image and its classes",
     ),
+    "least stable": (
+        "Least stable first",
+        "Where the network changes its answer when the image is flipped: works before anything has been segmented",
+    ),
     "random": ("At random", "To compare with: what is measured in these fields holds for the whole image"),
     "in turn": ("One after the other", "From the first slice to the last"),
 }
@@ -104,6 +108,8 @@ class ReviewQueue(Step):
         review = self.state.review
         with silent(self.order):
             self.order.setCurrentIndex(self.order.findData(review.order))
+        item = self.order.model().item(self.order.findData("least stable"))
+        item.setEnabled(review.can_flip)
         self.start.setVisible(not review.running)
         for widget in (self.accept, self.back, self.skip, self.stop):
             widget.setVisible(review.running)

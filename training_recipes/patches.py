@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ TOUCHING_WEIGHT = 4.0
 DISTANCE_PX = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Patches of one step: image (N, 1, Y, X), target (N, Y, X) int64, weight and distance (N, Y, X) float32."""
 
     image: Tensor
@@ -56,7 +55,7 @@ class Sampler:
         self.foreground = [np.flatnonzero(plane.labels) for plane in planes]
         self.smoothed: dict[tuple[int, int], Tensor] = {}
 
-    def batch(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Batch:
         """Draw the patches of a step."""
         rng = np.random.default_rng([self.seed, step])
         drawn = [self._patch(rng) for _ in range(self.count)]

@@ -24,7 +24,8 @@ from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_unet.gui.recording import STROKE, Recorder
-from napari_unet.session.project import ImageIdentity, open_project
+from napari_unet.session.identity import ImageIdentity
+from napari_unet.session.project import open_project
 from napari_unet.session.session import Session
 
 MOVES, MOVE_MS = 120, 16

@@ -13,8 +13,9 @@ from napari.layers import Image as ImageLayer
 
 from napari_unet.gui import layers
 from napari_unet.gui.state import KeptOffer
-from napari_unet.session.identity import fingerprint
-from napari_unet.session.project import ImageIdentity, Project, known_folder, open_project
+from napari_unet.session.identity import ImageIdentity, fingerprint
+from napari_unet.session.places import known_folder
+from napari_unet.session.project import Project, open_project
 from napari_unet.session.recovery import Restored, restore
 
 
@@ -45,10 +46,11 @@ def find(identify: Callable[[], ImageIdentity]) -> Found | None:
     if folder is None:
         return None
     project = open_project(image, folder)
-    if not project.file.layers:
-        project.close(clean=True)
-        return None
-    return Found(project, restore(project))
+    found = Found(project, restore(project))
+    if found.restored.layers:
+        return found
+    project.close(clean=True)
+    return None
 
 
 def last_saved(found: Found) -> Restored:

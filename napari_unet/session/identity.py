@@ -7,8 +7,35 @@ from typing import Any
 
 import numpy as np
 
+from napari_unet.networks.spec import Config
+
 # So many blocks of this side are looked at, evenly spread.
 BLOCKS, SIDE = 8, 64
+
+
+class ImageIdentity(Config):
+    """How an image is known again.
+
+    Attributes
+    ----------
+    name : str
+    path : str, optional
+        Of its file, as it was opened last.
+    shape : tuple of int
+    dtype : str
+    fingerprint : str
+        Of some of its pixels, see `fingerprint`.
+    """
+
+    name: str
+    path: str | None = None
+    shape: tuple[int, ...]
+    dtype: str
+    fingerprint: str
+
+    def same_pixels(self, other: ImageIdentity) -> bool:
+        """Whether the pixels are the same, wherever they lie."""
+        return (self.shape, self.dtype, self.fingerprint) == (other.shape, other.dtype, other.fingerprint)
 
 
 def fingerprint(array: Any) -> str:  # noqa: ANN401

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
-import re
 import shutil
 import threading
 import time
@@ -16,47 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from pydantic import Field, ValidationError
 
 from napari_unet.atomic import replacing, write_bytes
 from napari_unet.errors import ExportError, SessionError
 from napari_unet.networks.spec import Config
+from napari_unet.session.identity import ImageIdentity
 from napari_unet.session.locking import ProjectLock
+from napari_unet.session.places import FILE, beside_image, known_folder, state_folder
 
 SCHEMA = 1
-SUFFIX = ".napari-unet"
-FILE = "project.json"
 JOURNAL, SNAPSHOTS, MODELS, EARLIER = "journal", "snapshots", "models", "earlier"
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 # From a schema version to the next one. Each is given a copy.
 MIGRATIONS: Mapping[int, Migration] = {}
-
-
-class ImageIdentity(Config):
-    """How an image is known again.
-
-    Attributes
-    ----------
-    name : str
-    path : str, optional
-        Of its file, as it was opened last.
-    shape : tuple of int
-    dtype : str
-    fingerprint : str
-        Of some of its pixels, see `napari_unet.session.identity.fingerprint`.
-    """
-
-    name: str
-    path: str | None = None
-    shape: tuple[int, ...]
-    dtype: str
-    fingerprint: str
-
-    def same_pixels(self, other: ImageIdentity) -> bool:
-        """Whether the pixels are the same, wherever they lie."""
-        return (self.shape, self.dtype, self.fingerprint) == (other.shape, other.dtype, other.fingerprint)
 
 
 class ModelEntry(Config):
@@ -292,7 +264,7 @@ def open_project(image: ImageIdentity, folder: Path | None = None) -> Project:
         except (OSError, ExportError) as error:
             problem = error
         else:
-            if image.path is not None and beside == state_folder(image):
+            if image.path is not None and beside != beside_image(image):
                 project.remark = f'Corrections of this image are kept in "{beside}", as the last time.'
             return project
     home = state_folder(image)
@@ -306,30 +278,6 @@ def open_project(image: ImageIdentity, folder: Path | None = None) -> Project:
     if problem is not None:
         project.remark = f'The folder of the image cannot be written, so corrections are kept in "{home}".'
     return project
-
-
-def known_folder(image: ImageIdentity) -> Path | None:
-    """Return the folder of the project that an image has already; None if it has none."""
-    places = (beside_image(image), state_folder(image))
-    return next((place for place in places if place is not None and (place / FILE).is_file()), None)
-
-
-def beside_image(image: ImageIdentity) -> Path | None:
-    """Return the project folder next to an image; None if it is in no file."""
-    if image.path is None:
-        return None
-    path = Path(image.path)
-    return path.with_name(path.name + SUFFIX)
-
-
-def state_folder(image: ImageIdentity) -> Path:
-    """Return the project folder of an image in the user's own folder."""
-    home = os.environ.get("NAPARI_UNET_HOME") or platformdirs.user_state_dir("napari-unet", appauthor=False)
-    known = f"{image.path}|{image.fingerprint}" if image.path else image.fingerprint
-    folder, mark = Path(home) / "projects", hashlib.sha256(known.encode()).hexdigest()[:12]
-    name = re.sub(r"[^\w.-]+", "_", image.name)[:60] or "image"
-    # The name is for people: a layer may be called something else the next time.
-    return next(iter(sorted(folder.glob(f"*-{mark}{SUFFIX}"))), folder / f"{name}-{mark}{SUFFIX}")
 
 
 def _open(folder: Path, image: ImageIdentity) -> Project:
@@ -374,9 +322,23 @@ def _ours(folder: Path, image: ImageIdentity, lock: ProjectLock) -> Project:
     if version < SCHEMA:
         write_bytes(path.with_suffix(f".v{version}.bak"), path.read_bytes())
     project = Project(folder, file, lock, unclean=not file.closed)
-    moved = file.image.same_pixels(image)
+    moved = file.image.same_pixels(image) and _brought(project, image)
     project.update(closed=False, **({"image": image} if moved else {}))
     return project
+
+
+def _brought(project: Project, image: ImageIdentity) -> bool:
+    """Fetch the journal that had to move, which would not be found any more by another path; whether that went well."""
+    there = project.elsewhere
+    if there is None or there == state_folder(image) / JOURNAL or not there.is_dir():
+        return True
+    try:
+        project.journal.mkdir(exist_ok=True)
+        for path in sorted(there.iterdir()):
+            shutil.move(path, project.journal / path.name)
+    except OSError:  # the path stays as it was, and with it the place where the journal is looked for
+        return False
+    return True
 
 
 def _read(path: Path) -> tuple[ProjectFile, int]:

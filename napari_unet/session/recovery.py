@@ -32,7 +32,7 @@ class Restored:
     Attributes
     ----------
     layers : dict of RestoredLayer
-        By their keys.
+        By their keys; none if the program ended before anything of them was saved.
     edits : int
         That were applied to the snapshot, to the layer that had most; a stroke that had not ended is one.
     number : int
@@ -69,14 +69,15 @@ def restore(project: Project, folders: Sequence[Path] = (), *, journal: bool = T
     """
     remarks: list[str] = []
     number, time, layers = _newest(read_snapshots(project.snapshots), remarks)
-    for key, entry in project.file.layers.items():
-        if key not in layers:
-            layers[key] = _blank(entry)
-            if number or not journal:
-                continue
-            remarks.append(f'Of the layer "{key}" only edits are there, and not what it was like before.')
     there = [project.journal, *([project.elsewhere] if project.elsewhere is not None else []), *folders]
     records = _records(there, remarks) if journal else []
+    begun = bool(layers)
+    for key, entry in project.file.layers.items():
+        if key in layers or (journal and not begun and not records):  # it ended before anything was saved
+            continue
+        layers[key] = _blank(entry)
+        if journal and not begun:
+            remarks.append(f'Of the layer "{key}" only edits are there, and not what it was like before.')
     last = 0.0
     applied = [record for record in _complete(records) if record.number > number and record.layer in layers]
     for record in applied:

@@ -15,7 +15,8 @@ import numpy as np
 
 from napari_unet.errors import ExportError, NapariUnetError
 from napari_unet.session.journal import Journal, Saved, retire
-from napari_unet.session.project import FILE, LayerEntry, Project
+from napari_unet.session.places import FILE
+from napari_unet.session.project import LayerEntry, Project
 from napari_unet.session.records import Box, Patch
 from napari_unet.session.snapshots import prune, write_snapshot
 
@@ -92,6 +93,7 @@ class Session:
         self._layers: dict[str, _Living] = {}
         self._entered: dict[str, _Living] = {}
         self._lock = threading.Condition()
+        self._entering = threading.Lock()  # two threads do: who comes later must know of more layers
         self._wanted = self._closing = False
         self._since = 0
         self._unsafe: set[str] = set()  # layers of which no snapshot has been made
@@ -280,17 +282,18 @@ class Session:
 
     def _enter(self) -> None:
         """Write into the project which layers there are, if that is not there yet."""
-        with self._lock:
-            layers = dict(self._layers)
-        entries = {
-            key: LayerEntry(
-                shape=tuple(living.array.shape), dtype=np.dtype(living.array.dtype).str, about=dict(living.about)
-            )
-            for key, living in layers.items()
-        }
-        if entries != self.project.file.layers:
-            self.project.update(layers=entries)
-        self._entered = layers
+        with self._entering:
+            with self._lock:
+                layers = dict(self._layers)
+            entries = {
+                key: LayerEntry(
+                    shape=tuple(living.array.shape), dtype=np.dtype(living.array.dtype).str, about=dict(living.about)
+                )
+                for key, living in layers.items()
+            }
+            if entries != self.project.file.layers:
+                self.project.update(layers=entries)
+            self._entered = layers
 
     def _on_journal(self, state: Saved) -> None:
         if not state.problem:

@@ -5,7 +5,8 @@ import pytest
 
 from napari_unet.gui import keeping, layers
 from napari_unet.gui.controller import Controller
-from napari_unet.session.project import ModelEntry, beside_image
+from napari_unet.session.places import beside_image
+from napari_unet.session.project import ModelEntry
 from napari_unet.session.recovery import restore
 
 IMAGE = np.random.default_rng(0).integers(0, 999, (6, 96, 128)).astype(np.uint16)

@@ -7,7 +7,8 @@ from napari.layers import Labels
 from napari_unet.gui.editing import apply_changes
 from napari_unet.gui.recording import STROKE, Recorder, boxes_of
 from napari_unet.objects.editing.changes import Change
-from napari_unet.session.project import ImageIdentity, open_project
+from napari_unet.session.identity import ImageIdentity
+from napari_unet.session.project import open_project
 from napari_unet.session.recovery import restore
 from napari_unet.session.session import Session
 

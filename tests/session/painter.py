@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_unet.session.project import ImageIdentity, open_project
+from napari_unet.session.identity import ImageIdentity
+from napari_unet.session.project import open_project
 from napari_unet.session.recovery import restore
 from napari_unet.session.session import Session
 

@@ -18,7 +18,8 @@ from napari_unet.session import files, snapshots
 from napari_unet.session import journal as journals
 from napari_unet.session import project as projects
 from napari_unet.session import session as sessions
-from napari_unet.session.project import ImageIdentity, open_project
+from napari_unet.session.identity import ImageIdentity
+from napari_unet.session.project import open_project
 from napari_unet.session.recovery import restore
 from napari_unet.session.session import Session
 
@@ -152,6 +153,7 @@ def test_each_call_may_fail(tmp_path, monkeypatch, first, in_a_row, shift):
     for k in range(first, first + 6):
         folder = tmp_path / str(k)
         folder.mkdir()
+        (folder / "cells.tif").touch()
         with monkeypatch.context() as patch:
             error = ERRORS[(k + shift) % len(ERRORS)]
             faults = Faults(patch, folder, range(k, k + in_a_row), error)

@@ -13,8 +13,8 @@ import pytest
 from napari_unet import atomic
 from napari_unet.errors import ExportError, SessionError
 from napari_unet.session import project as projects
-from napari_unet.session.identity import fingerprint
-from napari_unet.session.project import ImageIdentity, ModelEntry, open_project
+from napari_unet.session.identity import ImageIdentity, fingerprint
+from napari_unet.session.project import ModelEntry, open_project
 from napari_unet.session.recovery import restore
 from napari_unet.session.session import Session
 from napari_unet.session.snapshots import prune, read_snapshots, write_snapshot
@@ -123,7 +123,8 @@ def test_the_second_window_only_reads_and_is_told_who_writes(tmp_path):
 CONTENDER = """
 import sys, time
 from pathlib import Path
-from napari_unet.session.project import ImageIdentity, open_project
+from napari_unet.session.identity import ImageIdentity
+from napari_unet.session.project import open_project
 
 folder, count, wins = Path(sys.argv[1]), int(sys.argv[2]), 0
 image = ImageIdentity(name="cells", shape=(1, 4), dtype="<u2", fingerprint="00")
@@ -290,6 +291,54 @@ def test_a_removed_project_folder_is_made_again(tmp_path):
         time.sleep(0.05)
     assert np.array_equal(restore(project).layers["correction"].array, array)
     session.close()
+
+
+def corrected(project):
+    """Correct a little; return the labels."""
+    session, array = Session(project), labels()
+    session.add_layer("correction", array, {})
+    assert session.wait()
+    array[0, 3:9] = 77
+    session.record("correction", "paint", [((0, 1), (3, 9), (0, 50))])
+    assert session.close()
+    return array
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["beside", "apart"])
+def test_a_project_is_found_when_its_image_has_moved(tmp_path, home, monkeypatch, apart):
+    (tmp_path / "new").mkdir()
+    image = tmp_path / "cells.tif"
+    image.touch()
+    folder = projects.state_folder(identity(image)) if apart else None
+    first = open_project(identity(image), folder)
+    assert first.folder.is_relative_to(home) == apart
+    array = corrected(first)
+    if apart:  # it is found by the pixels, but another copy of them is not the image
+        assert projects.known_folder(identity(tmp_path / "new" / "cells.tif")) is None
+    for path in (image, first.folder)[: 1 if apart else 2]:
+        path.rename(tmp_path / "new" / path.name)
+    moved = open_project(identity(tmp_path / "new" / "cells.tif"))
+    assert np.array_equal(restore(moved).layers["correction"].array, array)
+    assert moved.file.image.path == str(tmp_path / "new" / "cells.tif")
+    assert bool(moved.remark) == apart
+    assert corrected(moved)[0, 5, 5] == 77
+    again = open_project(identity(tmp_path / "new" / "cells.tif"))
+    assert again.folder == moved.folder
+    again.close(clean=True)
+
+
+def test_a_journal_that_had_to_move_is_found_when_the_image_moves(tmp_path):
+    (tmp_path / "new").mkdir()
+    first = open_project(identity(tmp_path / "cells.tif"))
+    elsewhere = first.elsewhere
+    array = corrected(first)
+    elsewhere.parent.mkdir(parents=True)
+    first.journal.rename(elsewhere)
+    first.folder.rename(tmp_path / "new" / first.folder.name)
+    for _ in range(2):
+        moved = open_project(identity(tmp_path / "new" / "cells.tif"))
+        assert np.array_equal(restore(moved).layers["correction"].array, array)
+        moved.close(clean=True)
 
 
 def test_images_are_known_by_their_pixels():

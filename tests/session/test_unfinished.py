@@ -1,15 +1,17 @@
 """Edits that end in the middle: large ones come back whole or not at all, strokes as far as they had been told."""
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from napari_unet.session import session as sessions
+from napari_unet.session.identity import ImageIdentity
 from napari_unet.session.journal import read_journal
-from napari_unet.session.project import ImageIdentity, open_project
+from napari_unet.session.project import open_project
 from napari_unet.session.records import encode, pack
-from napari_unet.session.recovery import restore
+from napari_unet.session.recovery import Restored, restore
 from napari_unet.session.session import Session
 from napari_unet.session.snapshots import read_snapshots
 
@@ -98,6 +100,24 @@ def test_a_snapshot_waits_until_what_it_may_hold_is_told(project):
     session.snapshot()
     until(lambda: session.asks)
     assert session.close()  # also while it waits
+
+
+def test_where_nothing_was_saved_nothing_is_there(project, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr(sessions, "write_snapshot", lambda *_: gate.wait(20))
+    session, array = Session(project), np.full(SHAPE, 3, np.uint32)
+    session.add_layer("correction", array, {})
+    until(lambda: project.file.layers)
+    assert not session.status.saved
+    assert restore(project) == Restored({})
+    fill(array, BOX, 5)
+    session.record("correction", "paint", [BOX])
+    assert session.journal.wait()
+    found = restore(project)
+    assert set(np.unique(found.layers["correction"].array)) == {0, 5}
+    assert "only edits" in found.remarks[0]
+    gate.set()
+    session.close()
 
 
 def test_a_copy_that_is_put_aside_holds_everything_and_changes_nothing(project):

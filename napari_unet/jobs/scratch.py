@@ -220,7 +220,8 @@ def _mapped_file(array: ArrayLike) -> ArrayRef | None:
 def _local_zarr(array: ArrayLike) -> ArrayRef | None:
     """Name the folder of a Zarr array, if it is one on a local disk."""
     zarr: Any = sys.modules.get("zarr")
-    if zarr is None or not isinstance(array, zarr.Array):
+    # Another thread may just be importing it: then this array is none of its arrays.
+    if not isinstance(array, getattr(zarr, "Array", ())):
         return None
     if not isinstance(array.store, zarr.storage.LocalStore):
         return None

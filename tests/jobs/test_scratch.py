@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import dask.array as da
 import numpy as np
@@ -255,3 +256,9 @@ def test_folders_in_use_and_of_others_are_left_alone(tmp_path):
     other = Scratch(tmp_path)
     assert set(tmp_path.iterdir()) == {alike, held, other.folder}
     shutil.rmtree(held)
+
+
+def test_an_array_is_staged_while_zarr_is_being_imported(scratch, monkeypatch):
+    array = np.arange(6)
+    monkeypatch.setitem(sys.modules, "zarr", ModuleType("zarr"))
+    assert np.array_equal(open_array(scratch.stage(array)), array)

@@ -44,7 +44,9 @@ def _line(name: str, rows: Rows) -> str:
 
 def _spread(rows: Rows) -> Iterator[str]:
     """Return quartiles over images, and intervals from drawing images again and again."""
-    images = sorted({row["image"] for row in rows})
+    images = sorted({row["image"] for row in _of(rows, "napari")} & {row["image"] for row in _of(rows, "ours")})
+    if not images:
+        return
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(images), (DRAWS, len(images)))
     for what in ("clicks", "travel_s", "seconds"):

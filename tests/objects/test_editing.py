@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
+from napari_unet.objects.editing import reaching
 from napari_unet.objects.editing.between import copy_to, interpolate
 from napari_unet.objects.editing.changes import find_object, slices
 from napari_unet.objects.editing.dividing import crossed, split_by_line, split_by_seeds
@@ -147,10 +148,30 @@ def test_seeds_divide_touching_disks_at_the_neck():
 def test_seeds_follow_the_border_that_the_network_saw():
     labels = np.ones((60, 100), np.uint16)
     border = np.zeros((60, 100), np.float32)
-    border[:, 70] = 1
+    border[:, 70] = 100
     after = done(labels, split_by_seeds(labels, 1, ((0, 60), (0, 100)), [(30, 10), (30, 90)], iter([2]), border))
     assert (after[:, :70] == 1).all()
     assert (after[:, 71:] == 2).all()
+
+
+@pytest.mark.parametrize("most_px", [20_000, 700])
+def test_seeds_beside_the_middle_divide_at_the_neck(most_px, monkeypatch):
+    monkeypatch.setattr(reaching, "MOST_PX", most_px)
+    labels = ((scene(((50, 40), 25)) > 0) | (scene(((50, 78), 25)) > 0)).astype(np.uint16)
+    box = boxes(labels)[1]
+    after = done(labels, split_by_seeds(labels, 1, box, [(60, 30), (40, 90)], iter([2])))
+    assert np.array_equal(after > 0, labels > 0)
+    wrong = (after == 1)[:, 62:].sum() + (after == 2)[:, :57].sum()
+    assert wrong < 0.01 * (labels > 0).sum()
+
+
+def test_steps_of_the_image_pull_the_cut_to_them():
+    labels = np.ones((40, 60), np.uint16)
+    image = np.where(np.arange(60) < 25, 10.0, 200.0)[None, None].repeat(40, axis=1)
+    border = 20 * reaching.edges(image)
+    after = done(labels, split_by_seeds(labels, 1, ((0, 40), (0, 60)), [(20, 14), (20, 44)], iter([2]), border))
+    assert (after[15:25, :24] == 1).all()
+    assert (after[15:25, 27:] == 2).all()
 
 
 def test_one_seed_divides_nothing():
@@ -185,6 +206,44 @@ def test_an_object_at_the_border_does_not_shrink_from_it():
     labels[:, :20] = 3
     after = done(labels, reshape(labels, 3, ((0, 50), (0, 20)), "shrink", 4))
     assert np.array_equal(after > 0, np.arange(50)[None] < np.full((50, 1), 16))
+
+
+@pytest.mark.parametrize(("how", "spacing"), [("grow", (np.inf, 1, 1)), ("keep largest", (np.inf, 1, 1))])
+def test_time_points_are_changed_each_by_itself(how, spacing):
+    plane = scene(((30, 30), 10), shape=(60, 90))
+    plane[10:14, 70:74] = 1
+    labels = np.stack([np.zeros_like(plane), plane, plane[:, ::-1], np.zeros_like(plane)])
+    after = done(labels, reshape(labels, 1, boxes(labels)[1], how, 1, spacing))
+    assert not after[[0, 3]].any()
+    for at in (1, 2):
+        alone = done(labels[at], reshape(labels[at], 1, boxes(labels[at])[1], how))
+        assert np.array_equal(after[at], alone)
+
+
+def test_nothing_grows_where_the_object_is_no_more():
+    labels = scene(((30, 30), 10), shape=(60, 90))
+    assert reshape(labels, 7, ((10, 40), (10, 40)), "grow") == []
+
+
+def test_an_object_that_fills_the_image_does_not_shrink():
+    labels = np.ones((20, 30), np.uint16)
+    assert reshape(labels, 1, ((0, 20), (0, 30)), "shrink", 2) == []
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+def test_all_types_of_labels(dtype):
+    labels = scene(((30, 30), 10), ((30, 60), 10), shape=(60, 90)).astype(dtype)
+    top = np.iinfo(dtype).max
+    labels[labels == 2] = top
+    found = {number: find_object(labels, at)[1] for number, at in ((1, (30, 30)), (int(top), (30, 60)))}
+    merged = done(labels, merge(labels, found, [int(top), 1]))
+    assert np.array_equal(merged, np.where(labels > 0, dtype(top), dtype(0)))
+    index = ObjectIndex(labels)
+    list(index.build())
+    assert dict(index.boxes()) == found
+    grown = done(labels, reshape(labels, int(top), found[int(top)], "grow"))
+    assert ((grown == top) & (labels == 0)).any()
+    assert grown.dtype == dtype
 
 
 def test_holes_are_filled_but_not_with_other_objects():

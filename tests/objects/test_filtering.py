@@ -53,3 +53,17 @@ def test_an_empty_image_has_no_objects():
     assert found.ids.size == 0
     assert found.in_order() == {}
     assert list(renumber(np.zeros((20, 30), np.uint8), {})) == []
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint64])
+def test_ids_at_the_ends_of_a_type(dtype):
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    plane = np.zeros((9, 12), dtype)
+    plane[1:3, 1:3], plane[5:8, 5:8] = high, low or 3
+    found = census(plane)
+    assert sorted(found.sizes.tolist()) == [4, 9]
+    names = found.in_order()
+    after = plane.copy()
+    for change in renumber(plane, names):
+        after[slices(change.box)] = change.values
+    assert set(np.unique(after)) == {0, 1, 2}

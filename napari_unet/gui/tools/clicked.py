@@ -16,7 +16,7 @@ from napari_unet.objects.editing.draft import Draft
 from napari_unet.objects.editing.joining import delete, merge
 
 Border = Callable[[Pane, Box], npt.NDArray[np.floating] | None]
-"""Returns where objects border on each other in a box of a pane, if the network knows it."""
+"""Returns how much speaks for a border between objects in a box of a pane, if anything is known of it."""
 
 
 class Clicked:
@@ -191,7 +191,8 @@ class Split(Clicked):
         def compute() -> list[Change]:
             box = bench.known.box(pane, number, point)
             assert box is not None
-            return split_by_seeds(pane.labels, number, box, seeds, bench.known.new_ids(), self._border(pane, box))
+            ids, border = bench.known.new_ids(), self._border(pane, box)
+            return split_by_seeds(pane.labels, number, box, seeds, ids, border, pane.spacing)
 
         bench.edit(pane, compute, f"Split object {number:,} into {len(seeds)}.")
 

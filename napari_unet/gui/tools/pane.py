@@ -64,6 +64,21 @@ class Pane:
         values = np.transpose(change.values, np.argsort(self.dims))
         return Change(tuple(box), values.reshape([stop - start for start, stop in box]))
 
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Sides of a pixel along `dims`; infinite along time, where no two pixels are neighbours in space."""
+        time = layers.frame_of_labels(self.layer).axes.find("T")
+        return tuple(float("inf") if dim == time else abs(float(self.layer.scale[dim])) for dim in self.dims)
+
+    def moments(self) -> list[Pane]:
+        """Return the parts of the pane at each of its time points; the pane itself if it is at one."""
+        time = layers.frame_of_labels(self.layer).axes.find("T")
+        if time not in self.dims:
+            return [self]
+        rest = tuple(dim for dim in self.dims if dim != time)
+        places = ((*self.place[:time], t, *self.place[time + 1 :]) for t in range(self.layer.data.shape[time]))
+        return [Pane(self.layer, rest, place) for place in places]
+
     def part(self, box: Box) -> Box | None:
         """Return what of a box of the array lies in the pane."""
         fixed = (dim for dim in range(len(box)) if dim not in self.dims)
@@ -95,6 +110,11 @@ def pane_of(viewer: ViewerModel, layer: Labels, ndim: int | None = None) -> Pane
         raise LabelsError("This needs slices or time points, and this image is a single plane.")
     dims = (*(others[len(others) - extra :] if 0 < extra <= len(others) else ()), *shown)
     return Pane(layer, dims, layers.plane_of(viewer, layer))
+
+
+def everything(layer: Labels) -> Pane:
+    """Return all of a layer, whatever is on the screen."""
+    return Pane(layer, tuple(range(layer.data.ndim)), (0,) * layer.data.ndim)
 
 
 def index_at(layer: Labels, event: Any) -> Place | None:  # noqa: ANN401

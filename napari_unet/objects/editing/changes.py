@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,6 +87,25 @@ def extent(mask: Mask) -> Box | None:
 def shifted(box: Box, by: Box) -> Box:
     """Return a box within a window as a box of the whole."""
     return tuple((start + first, stop + first) for (start, stop), (first, _) in zip(box, by, strict=True))
+
+
+def blocks(box: Box, at_most: int) -> Iterator[Box]:
+    """Cut a box into blocks of at most so many pixels along its first axes, one after the other.
+
+    >>> list(blocks(((0, 2), (0, 3)), 3))
+    [((0, 1), (0, 3)), ((1, 2), (0, 3))]
+    """
+    sides = [stop - start for start, stop in box]
+    if not all(sides):
+        return
+    axis = next((i for i, side in enumerate(sides) if side > 1), None)
+    if prod(sides) <= at_most or axis is None:
+        yield box
+        return
+    start, stop = box[axis]
+    step = max(1, at_most // prod(sides[axis + 1 :]))
+    for first in range(start, stop, step):
+        yield from blocks((*box[:axis], (first, min(stop, first + step)), *box[axis + 1 :]), at_most)
 
 
 def find_object(labels: Readable, point: Sequence[int]) -> tuple[int, Box]:

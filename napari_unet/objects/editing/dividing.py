@@ -13,6 +13,8 @@ from skimage.segmentation import watershed
 
 from napari_unet.errors import LabelsError
 from napari_unet.objects.editing.changes import Box, Change, Readable, changes_of, grown, slices
+from napari_unet.objects.editing.reaching import divide
+from napari_unet.objects.editing.shaping import units_of
 
 Points = Sequence[Sequence[float]]
 
@@ -60,8 +62,13 @@ def split_by_seeds(
     seeds: Points,
     new_ids: Iterable[int],
     border: npt.NDArray[np.floating] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> list[Change]:
-    """Divide an object between seeds by a watershed.
+    """Divide an object between seeds: each pixel goes to the seed that the easiest way leads to.
+
+    A way is the harder the closer to the object's edge it runs, so that pieces meet at necks, and the harder the more
+    speaks for a border there. A watershed from single clicks, which does not add up along the way, gives a seed beside
+    a deep place to the piece of another one.
 
     Parameters
     ----------
@@ -70,7 +77,9 @@ def split_by_seeds(
     seeds : sequence of ([Z,] Y, X)
         At least two, in the object.
     border : ([Z,] Y, X) float, optional
-        Of the box: high where objects border on each other. The distance to the object's edge by default.
+        Of the box: from 0 on, how much speaks for a border between objects.
+    spacing : sequence of float, optional
+        Sides of a pixel along each axis; the last finite one counts as 1, and so does an infinite one.
 
     Raises
     ------
@@ -84,11 +93,9 @@ def split_by_seeds(
     ]
     if len(set(inside)) < 2:
         raise LabelsError("Two seeds are needed in the object. Click on each part that is to be an object of its own.")
-    markers = np.zeros(mask.shape, np.int32)
-    for name, place in enumerate(dict.fromkeys(inside), start=1):
-        markers[place] = name
-    landscape = -ndi.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim] if border is None else border
-    return _renamed(labels, box, number, watershed(landscape, markers, mask=mask), new_ids, keep=1)
+    units = [side if np.isfinite(side) else 1.0 for side in units_of(spacing or [1.0] * mask.ndim)]
+    pieces = divide(mask, list(dict.fromkeys(inside)), border, units)
+    return _renamed(labels, box, number, pieces, new_ids, keep=1)
 
 
 def _renamed(

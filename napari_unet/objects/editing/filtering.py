@@ -64,7 +64,7 @@ def census(labels: Labels) -> Census:
         _look(np.array(labels[slices(box)]), box, sizes, boxes)
     for edge in (labels[..., 0, :], labels[..., -1, :], labels[..., 0], labels[..., -1]):
         touching.update(int(number) for number in np.unique(edge))
-    ids = np.array(sorted(sizes), np.int64)
+    ids = np.array(sorted(sizes), labels.dtype)
     return Census(
         ids,
         np.array([sizes[int(number)] for number in ids], np.int64),
@@ -78,11 +78,9 @@ def _look(values: Labels, box: Box, sizes: dict[int, int], boxes: dict[int, Box]
     if not values.any():
         return
     ids, counts = np.unique(values, return_counts=True)
-    dense = np.searchsorted(ids, values).astype(np.int32)
-    if ids[0] != 0:
-        dense += 1
-    else:
-        ids, counts = ids[1:], counts[1:]
+    ids, counts = ids[ids != 0], counts[ids != 0]
+    dense = np.searchsorted(ids, values).astype(np.int32) + 1
+    dense[values == 0] = 0
     for number, size, place in zip(ids, counts, ndi.find_objects(dense), strict=True):
         found = shifted(tuple((part.start, part.stop) for part in place), box)
         known = boxes.get(int(number))
@@ -101,7 +99,7 @@ def renumber(labels: Labels, names: Mapping[int, int]) -> Iterator[Change]:
     names : mapping
         From ids to their new ids.
     """
-    old = np.array(sorted(names), np.int64)
+    old = np.array(sorted(names), labels.dtype)
     new = np.array([names[int(number)] for number in old], labels.dtype)
     if not old.size:
         return

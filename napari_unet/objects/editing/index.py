@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from math import prod
 from threading import Lock
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_unet.objects.editing.changes import Box, Labels, shifted, slices, union, whole
+from napari_unet.objects.editing.changes import Box, Labels, blocks, shifted, slices, union, whole
 
 # Looked at in one go, so that a thread which does so lets others go first now and then.
 BLOCK_PX = 2**20
@@ -52,7 +51,7 @@ class ObjectIndex:
 
     def build(self) -> Iterator[None]:
         """Look at everything, a block at a time."""
-        for box in _blocks(whole(self._labels.shape)):
+        for box in blocks(whole(self._labels.shape), BLOCK_PX):
             self._look(box)
             yield
         self._complete = True
@@ -60,7 +59,7 @@ class ObjectIndex:
     def update(self, boxes: Iterable[Box]) -> None:
         """Look at boxes that have changed; large ones take as long as building does."""
         for box in boxes:
-            for block in _blocks(box):
+            for block in blocks(box, BLOCK_PX):
                 self._look(block)
 
     def box(self, number: int) -> Box | None:
@@ -79,7 +78,7 @@ class ObjectIndex:
         if box is None:
             return None
         found: Box | None = None
-        for block in _blocks(box):
+        for block in blocks(box, BLOCK_PX):
             part = _extents(self._labels, block, number).get(number)
             if part is not None:
                 found = part if found is None else union(found, part)
@@ -104,7 +103,7 @@ def _extents(labels: Labels, block: Box, only: int | None = None) -> dict[int, B
     if only is not None:
         values = np.where(values == only, only, 0)
     ids = np.unique(values)
-    ids = ids[ids > 0]
+    ids = ids[ids != 0]
     if not ids.size:
         return {}
     # Ids may be far apart; `find_objects` wants them dense.
@@ -116,18 +115,3 @@ def _extents(labels: Labels, block: Box, only: int | None = None) -> dict[int, B
         for number, place in zip(ids, found, strict=True)
         if place is not None
     }
-
-
-def _blocks(box: Box) -> Iterator[Box]:
-    """Divide a box into blocks of at most so many pixels, one after the other."""
-    sides = [stop - start for start, stop in box]
-    if not all(sides):
-        return
-    if prod(sides) <= BLOCK_PX:
-        yield box
-        return
-    axis = next(i for i, side in enumerate(sides) if side > 1)
-    start, stop = box[axis]
-    step = max(1, BLOCK_PX // prod(sides[axis + 1 :]))
-    for first in range(start, stop, step):
-        yield from _blocks((*box[:axis], (first, min(stop, first + step)), *box[axis + 1 :]))

@@ -34,13 +34,16 @@ def reshape(
         "keep largest" removes all but the largest connected piece.
     pixels : int
     spacing : sequence of float, optional
-        Sides of a pixel along each axis; the last one counts as 1.
+        Sides of a pixel along each axis; the last finite one counts as 1. Along an axis where they are infinite, such
+        as time, each plane is changed by itself.
     """
-    units = tuple(side / spacing[-1] for side in spacing) if spacing else (1.0,) * len(box)
+    units = units_of(spacing) if spacing else (1.0,) * len(box)
     box = grown(box, pixels + 1, labels.shape)
     values = np.array(labels[slices(box)])
     mask, free = values == number, values == 0
-    new = _SHAPES[how](mask, pixels, units) & (mask | free)
+    if not mask.any():
+        return []
+    new = _changed(how, mask, pixels, units) & (mask | free)
     values[mask & ~new] = 0
     values[new] = number
     return changes_of(labels, box, values)
@@ -68,6 +71,22 @@ def reshape_many(
     return draft.gathered()
 
 
+def units_of(spacing: Sequence[float]) -> Units:
+    """Return the sides of a pixel, in units of the last one that is finite."""
+    unit = next((side for side in reversed(spacing) if np.isfinite(side)), 1.0)
+    return tuple(side / unit for side in spacing)
+
+
+def _changed(how: Shape, mask: Mask, pixels: int, units: Units) -> Mask:
+    """Change an outline; at each time point by itself."""
+    time = next((axis for axis, unit in enumerate(units) if np.isinf(unit)), None)
+    if time is None:
+        return _SHAPES[how](mask, pixels, units)
+    rest = (*units[:time], *units[time + 1 :])
+    planes = (_SHAPES[how](plane, pixels, rest) if plane.any() else plane for plane in np.moveaxis(mask, time, 0))
+    return np.stack(list(planes), axis=time)
+
+
 def _grow(mask: Mask, pixels: int, units: Units) -> Mask:
     near: Mask = ndi.distance_transform_edt(~mask, sampling=units) <= pixels
     return near
@@ -75,6 +94,8 @@ def _grow(mask: Mask, pixels: int, units: Units) -> Mask:
 
 def _shrink(mask: Mask, pixels: int, units: Units) -> Mask:
     # What lies beyond the image is not background: an object at the border keeps its side there.
+    if mask.all():
+        return mask
     deep: Mask = ndi.distance_transform_edt(mask, sampling=units) > pixels
     return deep
 

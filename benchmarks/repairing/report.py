@@ -13,7 +13,8 @@ DRAWS = 2000
 _KINDS = ("false", "missing", "outline", "in pieces", "merged", "tangled", "all outlines")
 _NAMES = {"fluo": "fluorescence", "colour": "stained tissue", "bright": "brightfield"}
 _HEAD = (
-    "| | errors | clicks: ours, napari | keys and wheel | travel, s | ratio of clicks | of travel | of all, in seconds |\n"
+    "| | errors | clicks: ours, napari | keys and wheel | travel, s "
+    "| ratio of clicks | of travel | of all, in seconds |\n"
     "|---|---|---|---|---|---|---|---|"
 )
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_unet.inference.config import Cost, InferenceConfig
+from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.references import Answers, AnswerValue, ArrayRef, ImageRef, ModelRef, Region
 from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
@@ -89,7 +90,10 @@ class PairRef(Config):
 
 
 class FinetuneRequest(Config):
-    """Fine-tune; the candidate model is written to `candidate`."""
+    """Fine-tune; the candidate model is written to `candidate`.
+
+    `checkpoint` is a file that is there while it runs, and lets it go on after a crash; none if empty.
+    """
 
     kind: Literal["finetune"] = "finetune"
     model: ModelRef
@@ -97,6 +101,8 @@ class FinetuneRequest(Config):
     channels: tuple[int, ...] | None = None
     config: FineTuneConfig = FineTuneConfig()
     candidate: str
+    watch: WatchRef | None = None
+    checkpoint: str = ""
 
 
 class OpenRequest(Config):
@@ -251,8 +257,20 @@ class MergeResult(Config):
 class FinetuneResult(Config):
     """What a fine-tuning ended with.
 
-    `accepted` is True, False, or None where there were too few labels to judge; scores are on the
-    held-out corrections; `sentence` tells it to the user.
+    Attributes
+    ----------
+    accepted : bool, optional
+        None where there were too few labels to judge.
+    old_score, new_score : float, optional
+        On the held-out corrections.
+    old, new : Measured, optional
+        The same, with their uncertainty and what they were measured on.
+    replay : (float, float), optional
+        Scores of the old and the new model on images that the old one came with.
+    seen : Seen, optional
+        What both find in the region that somebody looks at; None if nobody does.
+    sentence : str
+        All of it for the user.
     """
 
     kind: Literal["finetune"] = "finetune"
@@ -264,6 +282,10 @@ class FinetuneResult(Config):
     seconds: float
     candidate: str
     sentence: str
+    old: Measured | None = None
+    new: Measured | None = None
+    replay: tuple[float, float] | None = None
+    seen: Seen | None = None
 
 
 class Choice(Config):

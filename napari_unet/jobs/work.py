@@ -13,15 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_unet.axes import PixelSize
-from napari_unet.errors import ModelError
+from napari_unet.errors import Cancelled, ModelError, NapariUnetError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
 from napari_unet.inference.cost import estimate_cost
 from napari_unet.inference.flipping import flip_events
 from napari_unet.inference.pipeline import Wish
 from napari_unet.inference.segmentation import segment_events
+from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.opening import compare_events, download_events, open_events
 from napari_unet.jobs.requests import (
+    ArrayRef,
     CompareRequest,
     CompareResult,
     CostRequest,
@@ -46,7 +48,9 @@ from napari_unet.jobs.requests import (
 from napari_unet.jobs.scratch import open_array
 from napari_unet.objects.labelling import label_events
 from napari_unet.objects.merging import merge_prediction
+from napari_unet.training.course import Watch
 from napari_unet.training.fit import finetune_events
+from napari_unet.training.gate import Score
 from napari_unet.training.pairs import TrainingPair
 from napari_unet.weights.bundled import resolve
 from napari_unet.weights.loading import load_model
@@ -182,13 +186,17 @@ def _compare(request: CompareRequest) -> Generator[Event, None, CompareResult]:
 def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult]:
     yield Progress("Loading the model", 0, 1)
     own = any(pair.channels is not None for pair in request.pairs)
+    model, watch = _models.get(request.model), request.watch
     fit = yield from finetune_events(
-        _models.get(request.model),
+        model,
         [_open_pair(pair, request.channels if own else None) for pair in request.pairs],
         request.config,
         None if own else request.channels,
+        watch=None if watch is None or not watch.live else _open_watch(watch),
+        checkpoint=Path(request.checkpoint) if request.checkpoint else None,
     )
     fit.candidate.save(Path(request.candidate))
+    seen = None if watch is None else (yield from _look(model, fit.candidate, watch))
     return FinetuneResult(
         accepted=fit.accepted,
         old_score=None if fit.old_score is None else fit.old_score.value,
@@ -198,7 +206,40 @@ def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult
         seconds=fit.seconds,
         candidate=request.candidate,
         sentence=fit.sentence,
+        old=_measured(fit.old_score),
+        new=_measured(fit.new_score),
+        seen=seen,
     )
+
+
+def _open_watch(ref: WatchRef) -> Watch:
+    return Watch(open_image_ref(ref.image), ref.inference, ref.region, open_array(ref.labels, "r+"), ref.objects)
+
+
+def _look(old: Model, new: Model, ref: WatchRef) -> Generator[Event, None, Seen | None]:
+    """Segment what somebody looks at with both models; None if that fails, for the training is not lost with it."""
+    yield Progress("Segmenting what you see with both models", 0, 1)
+    counts: list[int | None] = []
+    try:
+        for model, target in ((old if old.trained else None, ref.before), (new, ref.labels)):
+            found = None if model is None else (yield from _see(model, ref, target))
+            counts.append(found)
+    except (Cancelled, NapariUnetError, MemoryError, RuntimeError):
+        return None
+    before, after = counts
+    return None if after is None else Seen(before=before, after=after)
+
+
+def _see(model: Model, ref: WatchRef, target: ArrayRef) -> Generator[Event, None, int]:
+    image, outputs = open_image_ref(ref.image), (None, open_array(target, "r+"))
+    found = yield from segment_events(model, image, ref.inference, ref.objects, outputs, Wish(ref.region))
+    return found.count
+
+
+def _measured(score: Score | None) -> Measured | None:
+    if score is None:
+        return None
+    return Measured(value=score.value, low=score.low, high=score.high, objects=score.objects, pixels=score.pixels)
 
 
 def _open_pair(ref: PairRef, channels: tuple[int, ...] | None) -> TrainingPair:

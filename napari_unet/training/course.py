@@ -16,6 +16,7 @@ from napari_unet.imaging.image import Image
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.pipeline import Window, Wish
 from napari_unet.inference.segmentation import segment_events
+from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoints import Checkpoint, Saved
 from napari_unet.training.evaluation import evaluate_events
@@ -40,12 +41,15 @@ class Watch:
     region : (start, stop) along T, Z, Y and X
     labels : (T, Z, Y, X) uint32
         Of that region; is written.
+    objects : ObjectOptions, optional
+        How probabilities become labels; None as the model says.
     """
 
     image: Image
     config: InferenceConfig
     region: Window
     labels: Any
+    objects: ObjectOptions | None = None
 
 
 class Course:
@@ -109,7 +113,7 @@ class Course:
         if self.watch is not None:
             shown = self.watch
             outputs, wish = (None, shown.labels), Wish(shown.region)
-            yield from segment_events(model, shown.image, shown.config, outputs=outputs, wish=wish)
+            yield from segment_events(model, shown.image, shown.config, shown.objects, outputs, wish)
             yield ViewDone(self.steps)
         self.check_s = self.budget.elapsed - begun
 

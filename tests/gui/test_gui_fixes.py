@@ -259,7 +259,7 @@ def test_a_correction_keeps_the_axes_that_it_was_made_with(viewer, controller, c
 def test_the_job_reads_the_channels_of_each_pair(tmp_path, monkeypatch):
     given = []
 
-    def look(model, pairs, config, channels):
+    def look(model, pairs, config, channels, **_):
         given.append((pairs, channels))
         raise Cancelled
         yield

@@ -11,9 +11,10 @@ import pytest
 from test_client import collect, ends
 
 from napari_unet.errors import ImageError, ModelError
-from napari_unet.events import Progress, TileDone, finish
+from napari_unet.events import Progress, TileDone, ViewDone, finish
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.client import JobCancelled, JobClient, JobDone, JobEvent, JobFailed, Ready
+from napari_unet.jobs.finetuned import WatchRef
 from napari_unet.jobs.requests import (
     FinetuneRequest,
     ImageRef,
@@ -26,7 +27,7 @@ from napari_unet.jobs.requests import (
 from napari_unet.jobs.scratch import Scratch, open_array
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.config import FineTuneConfig
-from napari_unet.weights.spec import untrained_spec
+from napari_unet.weights.spec import changed_spec, untrained_spec
 
 TINY = untrained_spec("unet", width=8, depth=2)
 
@@ -36,6 +37,14 @@ def model_file(tmp_path_factory):
     from napari_unet.weights.model import model_from_spec
 
     return model_from_spec(TINY).save(tmp_path_factory.mktemp("model") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained_file(tmp_path_factory):
+    from napari_unet.weights.model import Model, model_from_spec
+
+    model = Model(model_from_spec(TINY).network, changed_spec(TINY, trained=True))
+    return model.save(tmp_path_factory.mktemp("trained") / "tiny.safetensors")
 
 
 @pytest.fixture
@@ -173,6 +182,68 @@ def finetune_request(scratch, model):
         config=FineTuneConfig(seconds=2, device="cpu", patch_px=32, batch=1),
         candidate=str(scratch.folder / "candidate.safetensors"),
     )
+
+
+def watched(scratch, request, **more):
+    """The same request, by somebody who looks at a part of the image."""
+    size = (1, 1, 40, 32)
+    watch = WatchRef(
+        image=request.pairs[0].image,
+        region=((0, 1), (0, 1), (8, 48), (0, 32)),
+        labels=scratch.array(size, "uint32"),
+        before=scratch.array(size, "uint32"),
+        **more,
+    )
+    return request.model_copy(update={"watch": watch})
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_what_somebody_looks_at_is_segmented_while_it_trains_and_with_both_models_at_the_end(
+    scratch, trained_file, live
+):
+    from napari_unet.jobs.work import work_for
+
+    request = watched(scratch, finetune_request(scratch, ModelRef(source=str(trained_file))), live=live)
+    work, seen = work_for(request), []
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            result = end.value
+            break
+        if isinstance(event, ViewDone):
+            seen.append(event.step)
+    assert bool(seen) is live
+    for ref, count in ((request.watch.before, result.seen.before), (request.watch.labels, result.seen.after)):
+        assert open_array(ref).max() == count
+    assert result.old is None or result.old.low <= result.old.value <= result.old.high
+
+
+def test_a_view_that_cannot_be_segmented_does_not_cost_the_new_model(scratch, model_file):
+    from napari_unet.jobs.work import work_for
+
+    asked = finetune_request(scratch, ModelRef(source=str(model_file)))
+    request = watched(scratch, asked, live=False, inference=InferenceConfig(device="cuda:99"))
+    result = finish(work_for(request))
+    assert result.seen is None
+    assert Path(result.candidate).is_file()
+
+
+def test_an_untrained_model_has_nothing_to_show_before(scratch):
+    from napari_unet.jobs.work import work_for
+
+    result = finish(work_for(watched(scratch, finetune_request(scratch, ModelRef(untrained=TINY)), live=False)))
+    assert result.seen.before is None
+    assert result.seen.after >= 0
+
+
+def test_a_training_leaves_no_checkpoint_when_it_has_ended(scratch, model_file):
+    from napari_unet.jobs.work import work_for
+
+    path = scratch.folder / "checkpoint.safetensors"
+    asked = finetune_request(scratch, ModelRef(source=str(model_file)))
+    finish(work_for(asked.model_copy(update={"checkpoint": str(path)})))
+    assert not path.exists()
 
 
 def test_untrained_variant_can_be_trained(scratch):

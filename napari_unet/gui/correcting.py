@@ -204,6 +204,7 @@ class Counter:
         for layer in (correction, reviewed):
             layer.events.paint.connect(self.restart)
             layer.events.set_data.connect(self.restart)
+            layer.events.labels_update.connect(self.restart)  # where undo draws only what it changes
         self.restart()
 
     def restart(self, _event: object = None) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Timer
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels
 
+from napari_unet.gui.redrawing import show
 from napari_unet.objects.editing.changes import Box, Change, slices
+
+# An edit forgets what was undone before it. To give so much memory back takes long, and so waits for a thread.
+LARGE_BYTES, LATER_S = 50_000_000, 1.0
 
 
 def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int] = ()) -> list[Box]:
@@ -33,6 +38,7 @@ def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int]
     """
     fixed = tuple((at, at + 1) for at in place)
     boxes = []
+    keep_what_goes(layer)
     with layer.block_history():
         for change in changes:
             box = (*fixed, *change.box)
@@ -41,24 +47,6 @@ def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int]
     if boxes:
         show(layer, boxes)
     return boxes
-
-
-def show(layer: Labels, boxes: Sequence[Box]) -> None:
-    """Draw what has changed; only that, where napari could do so for a stroke of the brush as well.
-
-    A whole plane of 8192 x 8192 pixels would take a tenth of a second.
-    """
-    seen, shown = layer._slice.image, list(layer._slice_input.displayed)  # noqa: SLF001  # pinned by a test
-    simple = len(shown) == 2 and layer.contour == 0 and layer._slicing_state.loaded  # noqa: SLF001
-    if not simple or not np.shares_memory(seen.raw, layer.data) or seen.view.shape != seen.raw.shape:
-        layer.refresh(extent=False)
-        return
-    elsewhere = layer._get_pt_not_disp()  # noqa: SLF001
-    for box in boxes:
-        if all(box[dim][0] <= at < box[dim][1] for dim, at in elsewhere.items()):
-            part = slices(tuple(box[dim] for dim in shown))
-            seen.view[part] = layer.colormap._data_to_texture(seen.raw[part])  # noqa: SLF001
-            layer.events.labels_update(data=seen.view[part], offset=[place.start for place in part])
 
 
 def write_undoably(layer: Labels, box: Box, values: npt.NDArray[Any]) -> None:
@@ -70,3 +58,20 @@ def write_undoably(layer: Labels, box: Box, values: npt.NDArray[Any]) -> None:
     new = values.astype(array.dtype, copy=False)
     layer._save_history((part, np.array(array[part]), new))  # noqa: SLF001  # pinned by a test
     array[part] = new
+
+
+def keep_what_goes(layer: Labels) -> None:
+    """Keep the steps that the next edit makes napari forget, for a moment: a gigabyte takes half a second to free."""
+    undo, redo = layer._undo_history, layer._redo_history  # noqa: SLF001  # pinned by a test
+    going = [*redo, *([undo[0]] if len(undo) == undo.maxlen else [])]
+    atoms = [atom for step in going for atom in step if isinstance(atom, tuple)]
+    if sum(atom[1].nbytes for atom in atoms) > LARGE_BYTES:
+        timer = Timer(LATER_S, _free, (atoms,))
+        timer.daemon = True
+        timer.start()
+
+
+def _free(atoms: list[Any]) -> None:
+    """Free one after the other, so that the other threads have their turns."""
+    while atoms:
+        atoms.pop()

@@ -6,7 +6,10 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from scenes import FLAT, SCALED, STACK
 
+from napari_unet.gui import layers
 from napari_unet.gui.editing import apply_changes
+from napari_unet.gui.redrawing import draw_less_when_undoing
+from napari_unet.gui.tools.pane import pane_of
 from napari_unet.objects.editing.changes import Change
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -40,6 +43,22 @@ def test_merge_by_a_line(scene):
     s.hand.draw((5, 5), (5, 40))
     assert "fewer than two objects" in s.said
     assert s.controller.state.message.level == "error"
+
+
+def test_what_is_under_the_cursor_is_wiped_or_painted_on_with_one_key(scene):
+    s = scene(**SCALED)
+    before = s.labels
+    s.hand.move((30, 60))
+    s.hand.press("W")
+    after = s.one_step(before)
+    assert np.array_equal(after, np.where(FLAT == 2, 0, FLAT))
+    s.layer.selected_label = 1
+    s.hand.press("W")  # nothing is there any more: the label that is chosen is not meant
+    assert np.array_equal(s.labels, after)
+    assert "no object under the cursor" in s.said
+    s.hand.move((75, 40))
+    s.hand.press("Q")
+    assert (s.layer.selected_label, s.layer.mode) == (4, "paint")
 
 
 def test_split_by_a_line(scene):
@@ -254,3 +273,52 @@ def test_what_is_drawn_is_what_the_labels_are(order):
     layer.refresh()
     assert np.array_equal(drawn, layer._slice.image.view)
     assert np.array_equal(layer.data[0:3, 2:18, 4:22], changes[0].values)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32, np.uint64])
+@pytest.mark.parametrize(("ndisplay", "contour"), [(2, 0), (2, 2), (3, 0)])
+def test_undoing_draws_what_it_changes_and_nothing_else(dtype, ndisplay, contour):
+    rng = np.random.default_rng(2)
+    viewer = ViewerModel()
+    layer = viewer.add_labels(np.kron(rng.integers(0, 9, (4, 5, 6)), np.ones((1, 6, 6))).astype(dtype))
+    viewer.dims.ndisplay, layer.contour = ndisplay, contour
+    viewer.dims.set_current_step(0, 1)
+    draw_less_when_undoing(layer)
+    before = layer.data.copy()
+    apply_changes(layer, [Change(((0, 3), (2, 18), (4, 22)), rng.integers(0, 9, (3, 16, 18)))])
+    after = layer.data.copy()
+    redrawn = []
+    layer.events.set_data.connect(lambda: redrawn.append(1))
+    for step, expected in ((layer.undo, before), (layer.redo, after), (layer.undo, before)):
+        step()
+        assert np.array_equal(layer.data, expected)
+        drawn = layer._slice.image.view.copy()
+        assert not redrawn
+        layer.refresh()
+        redrawn.clear()
+        assert np.array_equal(drawn, layer._slice.image.view)
+
+
+def test_a_layer_that_is_hidden_is_drawn_when_it_is_shown_again():
+    viewer = ViewerModel()
+    layer = viewer.add_labels(np.zeros((20, 30), np.uint32))
+    draw_less_when_undoing(layer)
+    layer.visible = False
+    apply_changes(layer, [Change(((2, 9), (3, 12)), np.full((7, 9), 5, np.uint32))])
+    layer.undo()
+    layer.redo()
+    layer.visible = True
+    assert (layer._slice.image.view[2:9, 3:12] > 0).all()
+
+
+def test_time_points_of_a_pane():
+    viewer = ViewerModel()
+    tag = {layers.KEY: {"axes": "TYX"}}
+    layer = viewer.add_labels(np.zeros((3, 20, 30), np.uint32), scale=(5, 0.5, 0.5), metadata=tag)
+    viewer.dims.set_current_step(0, 2)
+    flat = pane_of(viewer, layer)
+    assert (flat.spacing, flat.moments()) == ((0.5, 0.5), [flat])
+    layer.n_edit_dimensions = 3
+    deep = pane_of(viewer, layer)
+    assert deep.spacing == (np.inf, 0.5, 0.5)
+    assert [(one.dims, one.place[0]) for one in deep.moments()] == [((1, 2), 0), ((1, 2), 1), ((1, 2), 2)]

@@ -113,14 +113,14 @@ def test_copying_to_the_next_slice_goes_there(scene):
     s.hand.press("C")
     after = s.one_step(before)
     assert np.array_equal(after[5], labels[4])
-    assert s.viewer.dims.current_step[0] == 5
+    s.qtbot.waitUntil(lambda: s.viewer.dims.current_step[0] == 5)
     s.hand.press("C")
     assert "last one" in s.said
     assert np.array_equal(s.labels, after)
     s.viewer.dims.set_current_step(0, 4)
     s.hand.press("C", Qt.KeyboardModifier.ShiftModifier)
     assert np.array_equal(s.labels[3], labels[4])
-    assert s.viewer.dims.current_step[0] == 3
+    s.qtbot.waitUntil(lambda: s.viewer.dims.current_step[0] == 3)
 
 
 def test_filtering_counts_before_it_removes(scene):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
 from typing import Any, Protocol
 
 from napari.components import ViewerModel
@@ -12,16 +11,19 @@ from qtpy.QtCore import QTimer
 
 from napari_unet.errors import LabelsError
 from napari_unet.gui.desk import Desk
-from napari_unet.gui.editing import apply_changes, write_undoably
+from napari_unet.gui.editing import apply_changes, keep_what_goes, write_undoably
 from napari_unet.gui.margins import unseen
+from napari_unet.gui.redrawing import draw_less_when_undoing, show_partly
 from napari_unet.gui.tools.known import Known
 from napari_unet.gui.tools.pane import Pane, Place, Point, pane_of
 from napari_unet.gui.tools.sketch import Sketch
 from napari_unet.gui.tools.work import Work
-from napari_unet.objects.editing.changes import Change
+from napari_unet.objects.editing.changes import Change, blocks
 
 # Changes of more pixels are written a little at a time.
-AT_ONCE_PX = 4_000_000
+AT_ONCE_PX, BLOCK_PX = 4_000_000, 2**20
+# So are more changes than this.
+AT_ONCE_CHANGES = 200
 _HISTORY_KEYS = ("Control-Z", "Control-Shift-Z")
 
 
@@ -69,6 +71,7 @@ class Bench:
         self.desk, self.layer, self._work = desk, layer, work
         self.known = Known(layer)
         self.sketch = Sketch(layer)
+        draw_less_when_undoing(layer)
 
     @property
     def viewer(self) -> ViewerModel:
@@ -144,7 +147,7 @@ class Bench:
                 self.tell(nothing or "There was nothing to change.")
                 return None
             whole = [pane.whole(change) for change in changes]
-            if sum(change.values.size for change in whole) > AT_ONCE_PX:
+            if len(whole) > AT_ONCE_CHANGES or sum(change.values.size for change in whole) > AT_ONCE_PX:
                 return self._write_slowly(whole, told, looked_at=looked_at)
             with unseen(self.layer, unless=looked_at):
                 apply_changes(self.layer, whole)
@@ -173,11 +176,14 @@ class Bench:
         layer.events.mode.connect(stay)
         for key in _HISTORY_KEYS:
             layer.bind_key(key, lambda _layer: None, overwrite=True)
+        keep_what_goes(layer)
         layer._begin_stroke()  # noqa: SLF001  # as napari does for strokes of several events
+        drawn = True
         try:
             for change in changes:
                 for part in blocks_of(change):
                     write_undoably(layer, part.box, part.values)
+                    drawn = drawn and show_partly(layer, [part.box])
                     yield
         finally:
             layer.events.mode.disconnect(stay)
@@ -186,21 +192,13 @@ class Bench:
             with unseen(layer, unless=looked_at):
                 layer._commit_stroke()  # noqa: SLF001
             layer.mode = mode
-            layer.refresh(extent=False)
+            if not drawn:
+                layer.refresh(extent=False)
         self._said(told)
 
 
-def blocks_of(change: Change, at_most: int = 1_000_000) -> Iterator[Change]:
-    """Cut a change into blocks along its longest axes."""
-    sides = [stop - start for start, stop in change.box]
-    if prod(sides) <= at_most:
-        yield change
-        return
-    axis = next(i for i, side in enumerate(sides) if side > 1)
-    step = max(1, at_most // prod(sides[axis + 1 :]))
-    start, stop = change.box[axis]
-    for first in range(start, stop, step):
-        last = min(stop, first + step)
-        box = (*change.box[:axis], (first, last), *change.box[axis + 1 :])
-        inside = tuple(slice(None) if i != axis else slice(first - start, last - start) for i in range(len(sides)))
-        yield from blocks_of(Change(box, change.values[inside]), at_most)
+def blocks_of(change: Change) -> Iterator[Change]:
+    """Cut a change into blocks."""
+    for block in blocks(change.box, BLOCK_PX):
+        inside = (slice(a - first, b - first) for (a, b), (first, _) in zip(block, change.box, strict=True))
+        yield Change(block, change.values[tuple(inside)])

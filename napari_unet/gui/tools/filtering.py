@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.tools.bench import Bench
-from napari_unet.gui.tools.pane import Pane
+from napari_unet.gui.tools.pane import Pane, everything
 from napari_unet.gui.tools.showing import Filter
 from napari_unet.gui.tools.work import Work, state_of
 from napari_unet.objects.editing.changes import Change
@@ -30,7 +30,7 @@ class Filtering:
     def __init__(self, desk: Desk, bench: Callable[[], Bench]) -> None:
         self._desk, self._bench = desk, bench
         self._work = Work(desk)
-        self._counted: tuple[object, Census] | None = None
+        self._counted: tuple[object, list[Census]] | None = None
 
     def look(self, smaller_px: int = 0, *, border: bool = False) -> None:
         """Count the objects that are smaller than so many pixels, or touch the border."""
@@ -55,32 +55,31 @@ class Filtering:
         self._work.close()
 
     def _count(self, bench: Bench) -> None:
-        pane = bench.pane()
-        if self._census(bench, pane) is not None:
+        panes = bench.pane().moments()
+        if self._censuses(bench, panes) is not None:
             self._tell_count()
             return
         self._show(objects=None)
         if self._work.busy:
             return
-        labels = pane.labels
 
-        def use(found: Census) -> None:
-            self._counted = (_key(bench, pane), found)
+        def use(found: list[Census]) -> None:
+            self._counted = (_key(bench, panes), found)
             self._tell_count()
 
-        self._work.do(bench.layer, lambda: census(labels), use)
+        self._work.do(bench.layer, lambda: [census(pane.labels) for pane in panes], use)
 
-    def _census(self, bench: Bench, pane: Pane) -> Census | None:
+    def _censuses(self, bench: Bench, panes: Sequence[Pane]) -> list[Census] | None:
         """Return what was counted, if nothing has changed since."""
-        if self._counted is None or self._counted[0] != _key(bench, pane):
+        if self._counted is None or self._counted[0] != _key(bench, panes):
             return None
         return self._counted[1]
 
     def _tell_count(self) -> None:
         assert self._counted is not None
-        found, options = self._counted[1], self._desk.state.tooling.filter
-        unwanted = found.unwanted(options.smaller_px, no_border=options.border)
-        self._show(objects=len(found.ids), unwanted=len(unwanted))
+        options, all_found = self._desk.state.tooling.filter, self._counted[1]
+        unwanted = sum(len(found.unwanted(options.smaller_px, no_border=options.border)) for found in all_found)
+        self._show(objects=sum(len(found.ids) for found in all_found), unwanted=unwanted)
 
     def _show(self, **changes: object) -> None:
         state = self._desk.state
@@ -88,39 +87,56 @@ class Filtering:
         state.tooling = state.tooling.model_copy(update={"filter": shown})
 
     def _remove(self) -> None:
+        """Remove objects, at each time point by itself: the same id may be another object there."""
         bench, options = self._bench(), self._desk.state.tooling.filter
-        gone: list[int] = []
+        gone = [0]
 
         def names(found: Census) -> Mapping[int, int]:
-            gone.extend(found.unwanted(options.smaller_px, no_border=options.border))
-            return dict.fromkeys(gone, 0)
+            unwanted = found.unwanted(options.smaller_px, no_border=options.border)
+            gone[0] += len(unwanted)
+            return dict.fromkeys(unwanted, 0)
 
-        self._rename(bench, names, lambda: f"Removed {len(gone):,} objects.", "No object is unwanted.")
-
-    def _relabel(self) -> None:
         self._rename(
-            self._bench(), Census.in_order, lambda: "The objects are numbered 1, 2, 3 and so on.", "They are already."
+            bench, bench.pane().moments(), names, lambda: f"Removed {gone[0]:,} objects.", "No object is unwanted."
         )
 
+    def _relabel(self) -> None:
+        """Give objects new ids everywhere: what has one id in several slices or time points keeps one."""
+        bench = self._bench()
+        told = "The objects are numbered 1, 2, 3 and so on."
+        self._rename(bench, [everything(bench.layer)], Census.in_order, lambda: told, "They are already.")
+
     def _rename(
-        self, bench: Bench, names: Callable[[Census], Mapping[int, int]], told: Callable[[], str], nothing: str
+        self,
+        bench: Bench,
+        panes: Sequence[Pane],
+        names: Callable[[Census], Mapping[int, int]],
+        told: Callable[[], str],
+        nothing: str,
     ) -> None:
-        pane = bench.pane()
-        known, labels = self._census(bench, pane), pane.labels
+        known = self._censuses(bench, panes)
 
         def compute() -> Sequence[Change]:
-            found = known or census(labels)
-            new = names(found)
-            if len(new) > MANY:
-                return list(renumber(labels, new))
-            return rename(labels, found.boxes, new)
+            changes: list[Change] = []
+            for pane, found in zip(panes, known or (census(pane.labels) for pane in panes), strict=True):
+                changes += map(pane.whole, _renamed(pane, found, names(found)))
+            return changes
 
         def done() -> str:
             self._desk.attempt(lambda: self._count(bench))
             return told()
 
-        bench.edit(pane, compute, done, nothing, looked_at=False)
+        bench.edit(everything(bench.layer), compute, done, nothing, looked_at=False)
 
 
-def _key(bench: Bench, pane: Pane) -> tuple[object, ...]:
-    return (*state_of(bench.layer), pane.dims, tuple(at for dim, at in enumerate(pane.place) if dim not in pane.dims))
+def _renamed(pane: Pane, found: Census, names: Mapping[int, int]) -> Iterable[Change]:
+    if len(names) > MANY:
+        return renumber(pane.labels, names)
+    return rename(pane.labels, found.boxes, names)
+
+
+def _key(bench: Bench, panes: Sequence[Pane]) -> tuple[object, ...]:
+    """Return what tells whether what was counted is still so."""
+    first = panes[0]
+    fixed = tuple(at for dim, at in enumerate(first.place) if dim not in first.dims)
+    return (*state_of(bench.layer), len(panes), first.dims, fixed)

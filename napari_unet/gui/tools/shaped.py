@@ -16,6 +16,7 @@ from napari_unet.gui.tools.bench import Bench
 from napari_unet.gui.tools.pane import Pane, Point, index_at
 from napari_unet.objects.editing.between import copy_to, interpolate
 from napari_unet.objects.editing.changes import Box, Change
+from napari_unet.objects.editing.joining import delete
 from napari_unet.objects.editing.shaping import Shape, reshape, reshape_many
 
 _DONE = {
@@ -62,27 +63,63 @@ def target(bench: Bench, ndim: int | None = None, *, under_cursor: bool) -> Targ
         If neither is an object.
     """
     pane = bench.pane(ndim)
-    if under_cursor:
-        cursor, dims = bench.viewer.cursor, bench.viewer.dims
-        at = index_at(
-            bench.layer,
-            SimpleNamespace(
-                position=cursor.position,
-                view_direction=cursor._view_direction,  # noqa: SLF001  # as napari's own status bar does
-                dims_displayed=list(dims.displayed),
-            ),
-        )
-        if at is not None:
-            try:
-                number, point = bench.object_at(pane, at)
-            except LabelsError:
-                pass
-            else:
-                return Target(pane, number, point)
+    if under_cursor and (found := _under_cursor(bench, pane)) is not None:
+        return found
     number = int(bench.layer.selected_label)
     if not number:
         raise LabelsError("There is no object under the cursor, and background is chosen. Point at an object.")
     return Target(pane, number)
+
+
+def _under_cursor(bench: Bench, pane: Pane) -> Target | None:
+    cursor, dims = bench.viewer.cursor, bench.viewer.dims
+    at = index_at(
+        bench.layer,
+        SimpleNamespace(
+            position=cursor.position,
+            view_direction=cursor._view_direction,  # noqa: SLF001  # as napari's own status bar does
+            dims_displayed=list(dims.displayed),
+        ),
+    )
+    if at is None:
+        return None
+    try:
+        number, point = bench.object_at(pane, at)
+    except LabelsError:
+        return None
+    return Target(pane, number, point)
+
+
+def pointed_at(bench: Bench) -> Target:
+    """Return the object under the cursor.
+
+    Raises
+    ------
+    LabelsError
+        If there is none.
+    """
+    found = _under_cursor(bench, bench.pane())
+    if found is None:
+        raise LabelsError("There is no object under the cursor. Point at one.")
+    return found
+
+
+def paint_on(bench: Bench) -> None:
+    """Choose the label of the object under the cursor, and the brush."""
+    aim = pointed_at(bench)
+    bench.layer.selected_label = aim.number
+    bench.layer.mode = "paint"
+    bench.tell(f"The brush paints object {aim.number:,}.")
+
+
+def delete_one(bench: Bench) -> None:
+    """Delete the object under the cursor."""
+    aim = pointed_at(bench)
+
+    def compute() -> list[Change]:
+        return delete(aim.pane.labels, {aim.number: box_of(bench, aim)}, [aim.number])
+
+    bench.edit(aim.pane, compute, f"Deleted object {aim.number:,}.")
 
 
 def reshape_one(bench: Bench, how: Shape, pixels: int = 1, *, under_cursor: bool = False) -> None:
@@ -169,7 +206,7 @@ def copy_one(bench: Bench, step: int, *, under_cursor: bool = False) -> None:
         return copy_to(aim.pane.labels, aim.number, source, source + step)
 
     def told() -> str:
-        go_to(bench, axis, source + step)
+        bench.soon(lambda: go_to(bench, axis, source + step))
         return f"Copied object {aim.number:,}."
 
     bench.edit(aim.pane, compute, told, "It is there already, or other objects are in its place.")
@@ -211,7 +248,7 @@ def box_of(bench: Bench, aim: Target) -> Box:
 
 def spacing_of(pane: Pane) -> tuple[float, ...]:
     """Return the sides of a pixel along the axes of a pane."""
-    return tuple(abs(float(pane.layer.scale[dim])) for dim in pane.dims)
+    return pane.spacing
 
 
 def _objects(count: int, what: str) -> str:

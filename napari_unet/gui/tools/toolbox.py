@@ -180,6 +180,8 @@ class Toolbox:
         for key, (how, pixels) in SHAPE_KEYS.items():
             self._key(layer, key, partial(_reshape_under_cursor, how=how, pixels=pixels))
         self._key(layer, "N", Toolbox._new)
+        self._key(layer, "Q", Toolbox._paint_on)
+        self._key(layer, "W", lambda _box, bench: shaped.delete_one(bench))
         self._key(layer, "I", lambda _box, bench: shaped.interpolate_one(bench, under_cursor=True))
         self._key(layer, "C", lambda _box, bench: shaped.copy_one(bench, 1, under_cursor=True))
         self._key(layer, "Shift-C", lambda _box, bench: shaped.copy_one(bench, -1, under_cursor=True))
@@ -197,6 +199,10 @@ class Toolbox:
     def _new(self, bench: Bench) -> None:
         self.stop()
         shaped.new_object(bench)
+
+    def _paint_on(self, bench: Bench) -> None:
+        self.stop()
+        shaped.paint_on(bench)
 
     # -- the chosen tool ------------------------------------------------------------
 

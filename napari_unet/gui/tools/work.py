@@ -16,10 +16,10 @@ from napari_unet.errors import LabelsError, NapariUnetError
 from napari_unet.gui.desk import Desk
 
 # The main thread waits so long for a result before it goes on without it.
-WAIT_S = 0.03
+WAIT_S = 0.02
 POLL_MS = 15
 # Time that the main thread spends on writing before it looks after the viewer again.
-SLICE_S = 0.02
+SLICE_S = 0.01
 _TRIES = 3
 
 
@@ -113,8 +113,9 @@ class Work:
         job.about = state_of(job.layer)
         job.tries += 1
         job.thought = thought = _Thought(job.compute)
+        until = time.monotonic() + WAIT_S
         threading.Thread(target=thought.run, daemon=True).start()
-        thought.done.wait(WAIT_S)
+        thought.done.wait(max(0.0, until - time.monotonic()))
         self._timer.start()
         self._go_on()
 

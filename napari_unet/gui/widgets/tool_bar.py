@@ -21,7 +21,12 @@ _TOOLS: tuple[tuple[ToolName, str, str, str], ...] = (
     ("merge", "Merge", "J", "Click one object after the other, or draw a line across them: they become one"),
     ("split", "Split", "S", "Draw a line across an object, or click each of its parts and press Enter"),
     ("smart fill", "Smart fill", "A", "Click what is missing: the object that the network sees there is proposed"),
-    ("delete", "Delete", "D", "Click an object, or draw a line across several"),
+    (
+        "delete",
+        "Delete",
+        "D",
+        "Click an object, or draw a line across several. W deletes what is under the mouse at once",
+    ),
 )
 _SCOPES: dict[Scope, tuple[str, str]] = {
     "one": (
@@ -43,7 +48,13 @@ class ToolBar(Step):
         self.tools = {
             name: _tool(name, title, key, tip, partial(tools.toggle, name)) for name, title, key, tip in _TOOLS
         }
-        self.new = _keyed("new", "New", "N", "Choose an id that no object has, and the brush", tools.new_object)
+        self.new = _keyed(
+            "new",
+            "New",
+            "N",
+            "Choose an id that no object has, and the brush. Q paints on with the object under the mouse",
+            tools.new_object,
+        )
         self.shapes = (
             _keyed("grow", "Grow", "G", "Move the outline out by a pixel", partial(tools.reshape, "grow")),
             _keyed("shrink", "Shrink", "Shift+G", "Move the outline in by a pixel", partial(tools.reshape, "shrink")),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_unet.export.onnx import save_onnx
     from napari_unet.export.tiff import save_masks
     from napari_unet.imaging.reading import read_image
+    from napari_unet.inference.diameters import estimate_diameter
     from napari_unet.inference.pipeline import predict
     from napari_unet.inference.scaling import suggest_normalization
     from napari_unet.inference.segmentation import segment
@@ -42,6 +43,7 @@ _HOMES = {
     "NapariUnetError": "errors",
     "PixelSize": "axes",
     "build_network": "networks.registry",
+    "estimate_diameter": "inference.diameters",
     "finetune": "training.fit",
     "load_model": "weights.loading",
     "new_model": "weights.model",
@@ -62,6 +64,7 @@ __all__ = [
     "PixelSize",
     "__version__",
     "build_network",
+    "estimate_diameter",
     "finetune",
     "load_model",
     "new_model",

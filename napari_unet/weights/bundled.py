@@ -56,4 +56,5 @@ def resolve(source: str | Path) -> Path:
 
 
 def _models_in(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))} if folder.is_dir() else {}
+    # By name and not by path: "nuclei" comes before "nuclei-small".
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem)}

@@ -221,7 +221,7 @@ def _local_zarr(array: ArrayLike) -> ArrayRef | None:
     """Name the folder of a Zarr array, if it is one on a local disk."""
     zarr: Any = sys.modules.get("zarr")
     # Another thread may just be importing it: then this array is none of its arrays.
-    if not isinstance(array, getattr(zarr, "Array", ())):
+    if not hasattr(zarr, "Array") or not isinstance(array, zarr.Array):
         return None
     if not isinstance(array.store, zarr.storage.LocalStore):
         return None

@@ -1,0 +1,91 @@
+"""The scripted annotator of the benchmark: what it corrects, how it scores, and that it goes on where it was."""
+
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_unet as nu
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+command = pytest.importorskip("benchmarks.annotation.__main__")
+annotator = pytest.importorskip("benchmarks.annotation.annotator")
+cells = pytest.importorskip("benchmarks.annotation.cells")
+images = pytest.importorskip("benchmarks.annotation.images")
+scoring = pytest.importorskip("benchmarks.annotation.scoring")
+
+
+def squares(seed, size=72):
+    """Bright squares of 10 pixels on dark ground, in the cells of a grid."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((size, size), np.uint16)
+    for number, (y, x) in enumerate(np.ndindex(4, 4), start=1):
+        dy, dx = rng.integers(0, 6, 2)
+        labels[18 * y + dy : 18 * y + dy + 10, 18 * x + dx : 18 * x + dx + 10] = number
+    return ((labels > 0) * 150 + rng.integers(0, 30, labels.shape)).astype(np.uint8), labels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number, split in enumerate(("train", "train", "train", "test")):
+        pixels, labels = squares(number)
+        for name, array in (("images", pixels), ("labels", labels)):
+            place = tmp_path / "nuclei" / split / "bright" / name
+            place.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(place / f"{number}.tif", array)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("amount", "least", "most"), [("whole", 1, 1), ("window-32", 0.19, 0.2), ("strokes", 0.1, 0.7)]
+)
+def test_as_much_is_reviewed_as_asked_for(amount, least, most):
+    pixels, labels = squares(0)
+    region = annotator.reviewed_region(images.Sample("a", pixels, labels), amount, np.random.default_rng(0))
+    assert least <= region.mean() <= most
+
+
+def test_fewer_corrections_are_the_first_of_more():
+    samples = [images.Sample(str(i), *squares(i)) for i in range(5)]
+    one, three = (annotator.correct(samples, k, "window-32", seed=4) for k in (1, 3))
+    assert one[0].sample is three[0].sample
+    assert np.array_equal(one[0].reviewed, three[0].reviewed)
+    others = [annotator.correct(samples, 1, "whole", seed)[0].sample.name for seed in range(8)]
+    assert len(set(others)) > 1
+
+
+def test_choosing_never_sees_the_test_images_nor_corrects_what_it_measures_on(folder):
+    correctable, measured = images.divided(folder, "bright", "train")
+    assert {s.name for s in correctable} | {s.name for s in measured} == {"0", "1", "2"}
+    assert not {s.name for s in correctable} & {s.name for s in measured}
+    assert [s.name for s in images.divided(folder, "bright", "test")[1]] == ["3"]
+
+
+def test_scores_of_known_labels():
+    truth = squares(0)[1]
+    assert scoring.score_objects(truth, truth) == {"ap50": 1, "map": 1, "dice": 1}
+    merged = np.where(truth == 2, 1, truth)  # one hit less, one miss more: the merged one is half of either
+    assert scoring.score_objects(merged, truth)["ap50"] == pytest.approx(14 / 17)
+    walls = np.zeros((40, 40), np.uint32)
+    walls[:, 20] = 1
+    assert scoring.score_membranes(walls, walls) == {"dice": 1, "rand_error": pytest.approx(0)}
+    assert scoring.score_membranes(0 * walls, walls)["rand_error"] > 0.3
+
+
+def test_it_fills_the_table_and_goes_on_where_it_was(folder, tmp_path, monkeypatch, capsys):
+    base = nu.new_model("unet", width=4, depth=1).save(tmp_path / "base.safetensors")
+    arguments = f"--data {folder} --base {base} --report test --kinds bright --k 1 --seconds 2 --seeds 0"
+    monkeypatch.setattr(cells, "MOST_IMAGES", {})
+    monkeypatch.setattr(sys, "argv", ["annotation", *arguments.split(), "--out", str(tmp_path / "out")])
+    monkeypatch.setattr("benchmarks.annotation.measuring.Bench._remembered", lambda *_: {"ap50": 0.5})
+    command.main()
+    first = capsys.readouterr().out
+    assert all(f"| {arm} |" in first for arm in cells.ARMS)
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {"results.json", "results.md", "bright.svg"}
+    command.main()
+    again = capsys.readouterr().out
+    assert "/5 " in first
+    assert "/5 " not in again
+    assert again.strip() == first[first.index("| measured on") :].strip()

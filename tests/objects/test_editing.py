@@ -174,6 +174,18 @@ def test_steps_of_the_image_pull_the_cut_to_them():
     assert (after[15:25, 27:] == 2).all()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_do_not_keep_an_object_whole(bad):
+    labels = np.ones((40, 60), np.uint16)
+    image = np.where(np.arange(60) < 25, 10.0, 200.0)[None, None].repeat(40, axis=1)
+    image[0, 20, 30] = bad
+    seeds, box = [(20, 14), (20, 44)], ((0, 40), (0, 60))
+    for border in (20 * reaching.edges(image), image[0] / 10):  # the second one as a network may give it
+        after = done(labels, split_by_seeds(labels, 1, box, seeds, iter([2]), border))
+        assert (after[15:25, :20] == 1).all()
+        assert (after[15:25, 40:] == 2).all()
+
+
 def test_one_seed_divides_nothing():
     labels = scene(((80, 100), 30))
     with pytest.raises(LabelsError, match="Two seeds"):

@@ -13,6 +13,7 @@ from skimage.measure import block_reduce
 from skimage.segmentation import watershed
 
 from napari_unet.objects.editing.changes import Mask
+from napari_unet.objects.editing.similarity import finite, unit_of
 
 Floats = npt.NDArray[np.floating]
 Seeds = Sequence[tuple[int, ...]]
@@ -38,7 +39,7 @@ def divide(mask: Mask, seeds: Seeds, border: Floats | None, units: Sequence[floa
     depth = ndi.distance_transform_edt(np.pad(mask, 1), sampling=units)[(slice(1, -1),) * mask.ndim]
     hard = 1 / np.maximum(depth, 1)
     if border is not None:
-        hard *= 1 + border
+        hard *= 1 + np.nan_to_num(border)  # to look for ways through what is no number ends the program
     step = _step(mask.shape)
     coarse = block_reduce(np.where(mask, hard, np.inf), step, np.min, cval=np.inf)
     found = _closest(coarse, [tuple(at // step for at in seed) for seed in seeds], units)
@@ -57,6 +58,7 @@ def edges(image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     image : (C, [Z,] Y, X)
+        Values that are no numbers, or infinite, are taken for the darkest ones that are.
 
     Returns
     -------
@@ -64,11 +66,9 @@ def edges(image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         Within each plane; the strongest of all channels.
     """
     steep = np.zeros(image.shape[1:], np.float32)
-    for channel in image.astype(np.float32):
-        low, high = np.percentile(channel, (2, 98))
-        unit = max(float(high - low) / 4, 1e-6 * max(1.0, abs(float(high))))
+    for channel in map(finite, image):
         planes = [ndi.gaussian_gradient_magnitude(plane, 1) for plane in channel.reshape(-1, *channel.shape[-2:])]
-        steep = np.maximum(steep, np.stack(planes).reshape(channel.shape) / unit)
+        steep = np.maximum(steep, np.stack(planes).reshape(channel.shape) / unit_of(channel))
     return np.minimum(steep, np.float32(1))
 
 

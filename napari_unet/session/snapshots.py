@@ -125,11 +125,12 @@ def write_snapshot(
     for key, (array, about) in layers.items():
         # No other snapshot has a file of this name, also if it has the same number.
         name = f"{number:012d}-{key}-{time_ns():020d}.zarr.zip"
+        dtype = np.dtype(array.dtype).newbyteorder("=")  # Zarr gives no other one back
         with replacing(folder / name) as temporary:
-            crc = _write(temporary, array)
-            if _read(temporary, tuple(array.shape), np.dtype(array.dtype)) != crc:
+            crc = _write(temporary, array, dtype)
+            if _read(temporary, tuple(array.shape), dtype) != crc:
                 raise OSError(None, "what the disk holds differs from what was written")
-        stored[key] = StoredLayer(name, tuple(array.shape), np.dtype(array.dtype).str, crc, about)
+        stored[key] = StoredLayer(name, tuple(array.shape), dtype.str, crc, about)
     settle()
     manifest = {
         "number": number,
@@ -183,7 +184,7 @@ def _manifest(path: Path) -> Snapshot | None:
         return None
 
 
-def _write(path: Path, array: Any) -> int:  # noqa: ANN401
+def _write(path: Path, array: Any, dtype: np.dtype[Any]) -> int:  # noqa: ANN401
     """Write an array into a ZIP archive, band by band; return the CRC-32 of what was written."""
     import zarr
 
@@ -191,9 +192,9 @@ def _write(path: Path, array: Any) -> int:  # noqa: ANN401
     path.unlink()
     with zarr.storage.ZipStore(path, mode="w") as store:
         chunks = tuple(min(n, CHUNK) if axis >= len(array.shape) - 2 else 1 for axis, n in enumerate(array.shape))
-        target = zarr.create_array(store, shape=array.shape, chunks=chunks, dtype=array.dtype)
-        for band in _bands(tuple(array.shape), chunks, np.dtype(array.dtype).itemsize):
-            values = np.array(array[band], order="C")
+        target = zarr.create_array(store, shape=array.shape, chunks=chunks, dtype=dtype)
+        for band in _bands(tuple(array.shape), chunks, dtype.itemsize):
+            values = np.array(array[band], dtype, order="C")
             crc = zlib.crc32(values.data, crc)
             target[band] = values
     return crc

@@ -91,6 +91,13 @@ def test_what_was_done_is_there_again(tmp_path):
     again.close(clean=True)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", ">u2", ">i4", "uint64"])
+def test_snapshots_of_all_types_of_labels(tmp_path, dtype):
+    array = (np.arange(2000).reshape(2, 20, 50) * 97).astype(dtype)
+    write_snapshot(tmp_path, 1, 0.0, {"correction": (array, {})})
+    assert np.array_equal(read_snapshots(tmp_path)[0].load("correction"), array)
+
+
 def test_large_edits_are_saved_too(tmp_path):
     project = open_project(identity(tmp_path / "large.tif"))
     session, array = Session(project), np.zeros((1, 3000, 3000), np.uint32)

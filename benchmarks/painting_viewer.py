@@ -65,6 +65,9 @@ class NoClient:
     def cancel(self, job: int) -> None:
         """Do nothing."""
 
+    def pause(self, job: int, paused: bool = True) -> None:
+        """Do nothing."""
+
     def poll(self) -> list[object]:
         """Return nothing."""
         return []

@@ -53,7 +53,7 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class ValidationDone:
-    """The current network was scored on the held-out corrections; higher is better."""
+    """The current network was scored on the held-out corrections; higher is better. At step 0 it is the old one."""
 
     step: int
     score: float

@@ -52,6 +52,8 @@ def run_shown(work: Generator[Event, None, Result], title: str, budget_s: float 
                 case events.StepDone(step, loss, elapsed_s):
                     text = f"{title}: step {step}, loss {loss:.3f}"
                     bar.update(task, description=text, completed=elapsed_s, total=budget_s)
+                case events.ValidationDone(0, score):
+                    tell(f"{title}: {score:.3f} on the held-out corrections, before it learns")
                 case events.ValidationDone(_, score):
                     tell(f"{title}: {score:.3f} on the held-out corrections")
                 case events.Notice(text):

@@ -14,7 +14,9 @@ from napari_unet.gui.costing import Costing
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.exporting import Exporting
 from napari_unet.gui.finetuning import FineTuning
+from napari_unet.gui.halting import Halting
 from napari_unet.gui.keeping import Keeper
+from napari_unet.gui.lineage import Lineage
 from napari_unet.gui.merging import Merging
 from napari_unet.gui.modelling import Modelling
 from napari_unet.gui.object_table import ObjectTable
@@ -56,7 +58,9 @@ class Controller:
         self.vouching = Vouching(desk)
         self.correcting.marked.connect(self.vouching.settle)
         self.reviewing = Reviewing(desk, self.segmenting, self.vouching, self.keeper)
-        self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.keeper)
+        self.lineage = Lineage(desk, self.modelling, self.keeper)
+        self.halting = Halting(desk)
+        self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.lineage, self.halting)
         self.exporting = Exporting(desk)
         self.costing = Costing(desk)
         self.modelling.list_models()

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from napari_unet.errors import LabelsError, ModelError
-from napari_unet.events import Event, StepDone, ValidationDone
+from napari_unet.errors import JobError, LabelsError, ModelError
+from napari_unet.events import Event, Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.gui import layers
 from napari_unet.gui.choosing import reading_of
 from napari_unet.gui.desk import Desk
-from napari_unet.gui.keeping import Keeper
+from napari_unet.gui.halting import Begun, Halting, write
+from napari_unet.gui.lineage import Lineage
+from napari_unet.gui.live_view import LiveView, live_view
 from napari_unet.gui.merging import Labelled, snapshot
 from napari_unet.gui.modelling import Modelling, copy_model
+from napari_unet.gui.progress import in_words
 from napari_unet.gui.segmenting import Segmenting
-from napari_unet.gui.state import Activity, Advance, Curve, ModelChoice, Proposal, ReviewedCount
+from napari_unet.gui.state import Activity, Advance, ModelChoice, Proposal, ReviewedCount
 from napari_unet.gui.tasks import Aside, Remote, Task
+from napari_unet.gui.training_state import Curve, Side, Training
 from napari_unet.imaging.image import Image
-from napari_unet.jobs.requests import (
-    ArrayRef,
-    FinetuneRequest,
-    FinetuneResult,
-    PairRef,
-)
+from napari_unet.jobs.finetuned import WatchRef
+from napari_unet.jobs.requests import ArrayRef, FinetuneRequest, FinetuneResult, ImageRef, PairRef
 from napari_unet.session.project import ModelEntry
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.weights.file import SUFFIX
@@ -33,22 +34,78 @@ from napari_unet.weights.file import SUFFIX
 class Pair:
     """An image, its channels, and a copy of its corrections: the user may go on painting."""
 
+    image_id: str
     image: Image
     labels: Labelled
     reviewed: Labelled
     channels: tuple[int, ...] | None = None
 
 
-class FineTuning:
-    """Trains in the background process and holds the result until the user decides."""
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What the background process is given."""
 
-    def __init__(self, desk: Desk, modelling: Modelling, segmenting: Segmenting, keeper: Keeper) -> None:
-        self._desk, self._modelling, self._segmenting, self._keeper = desk, modelling, segmenting, keeper
+    pairs: tuple[PairRef, ...]
+    watch: WatchRef | None
+    checkpoint: str
+
+
+class FineTuning:
+    """Trains in the background process and holds the result until the user decides.
+
+    Parameters
+    ----------
+    desk : Desk
+    modelling : Modelling
+    segmenting : Segmenting
+    lineage : Lineage
+        Takes in each model that is used.
+    halting : Halting
+        Knows where a training is saved while it runs.
+    """
+
+    def __init__(
+        self, desk: Desk, modelling: Modelling, segmenting: Segmenting, lineage: Lineage, halting: Halting
+    ) -> None:
+        self._desk, self._modelling, self._segmenting = desk, modelling, segmenting
+        self._lineage, self._halting = lineage, halting
         self._number = 0
+        self._discarding = False
+        self._at = (0, 0.0)  # step and seconds
+        self._running: LiveView | None = None  # while a model learns
+        self._view: LiveView | None = None  # of the proposed model
+        desk.viewer.layers.events.removed.connect(self._on_removed)
 
     def start(self) -> None:
         """Fine-tune on all chosen pairs of image and correction."""
         self._desk.attempt(self._start)
+
+    def go_on(self) -> None:
+        """Go on with the training that was interrupted, with the model and the settings that it had."""
+        if not self._desk.state.busy and self._halting.restore():
+            self.start()
+
+    def pause(self, paused: bool) -> None:
+        """Let the training rest, or go on."""
+        state = self._desk.state
+        if state.activity is Activity.FINE_TUNING and state.training.running:
+            self._desk.runner.pause(paused)
+            state.training = state.training.model_copy(update={"paused": paused})
+            self._show_stage()
+
+    def stop(self, *, keep: bool) -> None:
+        """End the training now; judge the best so far, or throw it away."""
+        if self._desk.state.activity is Activity.FINE_TUNING:
+            self._discarding = not keep
+            self._desk.cancel()
+
+    def set_live(self, live: bool) -> None:
+        """Choose whether the visible region is segmented while a model learns."""
+        self._desk.state.live = live
+
+    def compare(self, side: Side) -> None:
+        """Show what the old or the new model finds in the region that was visible; or neither."""
+        self._desk.attempt(lambda: self._compare(side))
 
     def use(self, *, segment_again: bool) -> None:
         """Take the proposed model, keep its file for good, and segment with it if asked to."""
@@ -66,8 +123,7 @@ class FineTuning:
         """Throw the proposed model away."""
         proposal = self._desk.state.proposal
         if proposal is not None:
-            Path(proposal.result.candidate).unlink(missing_ok=True)
-            self._desk.state.proposal = None
+            self._forget_proposal()
             self._desk.state.curve = Curve()
             self._desk.state.tell("The new model is discarded; the old one is in use.")
 
@@ -76,6 +132,11 @@ class FineTuning:
         state = self._desk.state
         one = frozenset({correction})
         state.skipped = state.skipped | one if skipped else state.skipped - one
+
+    def _compare(self, side: Side) -> None:
+        if self._view is not None:
+            self._view.compare(self._desk, side)
+            self._desk.state.compared = side
 
     def _start(self) -> None:
         state = self._desk.state
@@ -93,31 +154,76 @@ class FineTuning:
                 "Nothing is marked as reviewed. Check a region in step 3 and mark it as reviewed: "
                 "only that is learned from."
             )
-        state.curve = Curve()
-        self._desk.run(Activity.FINE_TUNING, self._task(model, pairs))
+        if not state.busy:
+            state.curve = Curve()
+            self._desk.run(Activity.FINE_TUNING, self._task(model, pairs))
 
     def _pair(self, count: ReviewedCount) -> Pair:
         correction, reviewed = self._desk.correction(count.image)
         layer = self._desk.image_layer(count.image)
         reading = reading_of(self._desk, layer)
         image = layers.image_of(layer, reading.axes)
-        return Pair(image, snapshot(correction), snapshot(reviewed) > 0, reading.channels)
+        return Pair(count.image, image, snapshot(correction), snapshot(reviewed) > 0, reading.channels)
 
     def _task(self, model: ModelChoice, pairs: list[Pair]) -> Task:
-        refs: list[ArrayRef] = []
+        state, refs = self._desk.state, list[ArrayRef]()
+        self._discarding, self._at, state.training = False, (0, 0.0), Training(sentence="Preparing…")
+        self._running, begun = live_view(self._desk), self._halting.begin(model)
         try:
-            staged = yield Aside(lambda: tuple(self._stage(pair, refs) for pair in pairs))
-            request = self._request(model, staged)
-            result: FinetuneResult = yield Remote(request, self._on_event)
-            # Only now: until there is a new model, the user may still decide about the last one.
-            self._forget_proposal()
-            self._desk.state.proposal = Proposal(result=result, base=model)
-            self._desk.state.tell("Fine-tuning is done. Decide about the new model in step 4.")
+            if self._running is not None and state.live:
+                self._running.prepare(self._desk)
+            staged = yield Aside(partial(self._stage_all, pairs, begun, state.live, refs))
+            result: FinetuneResult = yield Remote(self._request(model, staged), self._on_event)
+            self._end(result, model, begun)
+        except Exception as error:
+            raise self._with_advice(error, begun) from error
         finally:
+            state.training = Training()
+            if self._running is not None:
+                self._running.close(self._desk)
             self._desk.release(*refs)
 
-    def _stage(self, pair: Pair, refs: list[ArrayRef]) -> PairRef:
-        image = self._desk.stage_image(pair.image)
+    def _end(self, result: FinetuneResult, model: ModelChoice, begun: tuple[Path, Begun] | None) -> None:
+        state = self._desk.state
+        if begun is not None:
+            self._halting.end(begun[0])
+        if self._discarding:
+            Path(result.candidate).unlink(missing_ok=True)
+            state.curve = Curve()
+            state.tell("The training was stopped and thrown away; the model in use is as it was.")
+            return
+        # Only now: until there is a new model, the user may still decide about the last one.
+        self._forget_proposal()
+        self._view, self._running = self._running, None
+        if self._view is not None and result.seen is not None and self._view.show_new(self._desk):
+            state.compared = "after"
+        state.proposal = Proposal(result=result, base=model)
+        state.tell("Fine-tuning is done. Decide about the new model in step 4.")
+
+    def _with_advice(self, error: Exception, begun: tuple[Path, Begun] | None) -> Exception:
+        """Return an error that ended the training, and what to do about it."""
+        if begun is not None and self._discarding:
+            self._halting.end(begun[0])
+        if begun is None or not isinstance(error, JobError) or not begun[0].is_file():
+            return error
+        return JobError(f"{error} “Fine-tune” goes on from where the training was saved last.")
+
+    def _stage_all(
+        self, pairs: list[Pair], begun: tuple[Path, Begun] | None, live: bool, refs: list[ArrayRef]
+    ) -> Staged:
+        """Make everything readable for the background process; runs in a thread."""
+        images: dict[str, ImageRef] = {}
+        staged = tuple(self._stage(pair, images, refs) for pair in pairs)
+        view, watch = self._running, None
+        if view is not None:
+            if view.image_id not in images:
+                images[view.image_id] = self._desk.stage_image(view.image)
+                refs.append(images[view.image_id].array)
+            watch = view.stage(self._desk, images[view.image_id], live=live)
+        return Staged(staged, watch, str(begun[0]) if begun is not None and write(*begun) else "")
+
+    def _stage(self, pair: Pair, images: dict[str, ImageRef], refs: list[ArrayRef]) -> PairRef:
+        image = images[pair.image_id] = self._desk.stage_image(pair.image)
         refs.append(image.array)
         labels = self._desk.scratch.stage(pair.labels)
         refs.append(labels)
@@ -125,42 +231,62 @@ class FineTuning:
         refs.append(reviewed)
         return PairRef(image=image, labels=labels, reviewed=reviewed, channels=pair.channels)
 
-    def _request(self, model: ModelChoice, pairs: tuple[PairRef, ...]) -> FinetuneRequest:
+    def _request(self, model: ModelChoice, staged: Staged) -> FinetuneRequest:
         state = self._desk.state
         self._number += 1
         candidate = self._desk.scratch.folder / f"candidate-{self._number}{SUFFIX}"
         return FinetuneRequest(
             model=model.ref,
-            pairs=pairs,
+            pairs=staged.pairs,
             channels=state.channels,
             config=FineTuneConfig(seconds=60 * state.minutes, device=state.device, diameter_px=state.diameter_px),
             candidate=str(candidate),
+            watch=staged.watch,
+            checkpoint=staged.checkpoint,
         )
 
     def _on_event(self, event: Event) -> None:
         state = self._desk.state
-        curve, budget = state.curve, 60 * state.minutes
-        if isinstance(event, StepDone):
-            point = (event.elapsed_s, event.loss)
-            state.curve = Curve(loss=(*curve.loss, point), score=curve.score)
-            state.advance = Advance(
-                stage=f"Step {event.step}",
-                done=min(round(event.elapsed_s), round(budget)),
-                total=round(budget),
-                eta_s=max(0.0, budget - event.elapsed_s),
-            )
-        elif isinstance(event, ValidationDone):
-            point = (event.elapsed_s, event.score)
-            state.curve = Curve(loss=curve.loss, score=(*curve.score, point))
-        else:
-            self._desk.show(event)
+        curve = state.curve
+        match event:
+            case StepDone(step, loss, elapsed_s):
+                state.curve = curve.model_copy(update={"loss": (*curve.loss, (elapsed_s, loss))})
+                self._at = (step, elapsed_s)
+                self._show_stage()
+            case ValidationDone(0, score):
+                state.curve = curve.model_copy(update={"old_score": score})
+            case ValidationDone(_, score, _, elapsed_s):
+                state.curve = curve.model_copy(update={"score": (*curve.score, (elapsed_s, score))})
+            case ViewDone():
+                if self._running is not None:
+                    self._running.show_new(self._desk)
+            case TileDone():  # of what the user looks at: no progress of the training
+                pass
+            case _:
+                self._desk.show(event)
+                if isinstance(event, Progress) and not state.training.paused:
+                    state.training = state.training.model_copy(update={"sentence": f"{event.stage}…"})
+
+    def _show_stage(self) -> None:
+        """Tell how far the training is."""
+        state, (step, elapsed_s) = self._desk.state, self._at
+        budget, paused = 60 * state.minutes, state.training.paused
+        left = max(0.0, budget - elapsed_s)
+        state.advance = Advance(
+            stage=f"Paused at step {step:,}" if paused else f"Step {step:,}",
+            done=min(round(elapsed_s), round(budget)),
+            total=round(budget),
+            eta_s=None if paused else left,
+        )
+        how = f"Paused at step {step:,}" if paused else f"Step {step:,}"
+        state.training = Training(running=True, paused=paused, sentence=f"{how} · {in_words(left)} left")
 
     def _use_task(self, proposal: Proposal, segment_again: bool) -> Task:
         name = (proposal.base.spec.name if proposal.base.trained else proposal.base.variant).strip()
         stem = name if name.endswith("fine-tuned") else f"{name} fine-tuned"
         choice = yield Aside(lambda: self._modelling.keep(proposal.result.candidate, stem))
         if choice.source is not None:
-            self._keeper.note_model(_lineage(proposal, choice.title), Path(choice.source))
+            self._lineage.note(_entry(proposal, choice.title), Path(choice.source))
         self._forget_proposal()
         self._modelling.list_models()
         self._modelling.go_on_with(choice)
@@ -177,9 +303,17 @@ class FineTuning:
         proposal, self._desk.state.proposal = self._desk.state.proposal, None
         if proposal is not None:
             Path(proposal.result.candidate).unlink(missing_ok=True)
+        if self._view is not None:
+            self._view.close(self._desk)
+            self._view = None
+
+    def _on_removed(self, _event: object = None) -> None:
+        """Note that the layer with the labels of a model has been removed."""
+        if self._desk.open and self._view is not None and not self._view.is_shown(self._desk):
+            self._desk.state.compared = ""
 
 
-def _lineage(proposal: Proposal, title: str) -> ModelEntry:
+def _entry(proposal: Proposal, title: str) -> ModelEntry:
     """Say where a model comes from, for the projects whose corrections it learnt from."""
     base, result = proposal.base, proposal.result
     return ModelEntry(

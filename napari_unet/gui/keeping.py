@@ -64,14 +64,18 @@ class Keeper:
     ----------
     brought_back : signal
         With the id of an image whose layers are there again.
+    models_noted : signal
+        When the models of a project may be others.
     """
 
     brought_back = Signal(str)
+    models_noted = Signal()
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._found: dict[str, Found] = {}
         self._kept: dict[str, _Kept] = {}
+        self._projects: dict[str, Project] = {}  # those that can only be read, too
         self._asides: list[tuple[AsideThread, Callable[[AsideThread], None]]] = []
         self._looking: set[str] = set()  # images whose projects are being looked for
         self._waiting: set[str] = set()  # those of them that are to be kept when that has ended
@@ -150,6 +154,7 @@ class Keeper:
             return
         if found is not None:
             self._found[image] = found
+            self._know(image, found.project)
         if waiting:
             self.begin(image)
         self._show()
@@ -244,7 +249,11 @@ class Keeper:
         """
         for kept in self._kept.values():
             learnt = entry.model_copy(update={"edits": kept.session.journal.state.number})
-            self._aside(partial(_add_model, kept.session.project, learnt, file), _ignored)
+            self._aside(partial(_add_model, kept.session.project, learnt, file), lambda _: self.models_noted.emit())
+
+    def project(self, image: str) -> Project | None:
+        """Return the project of an image, also if it can only be read; None if it has none."""
+        return self._projects.get(image)
 
     def _add(self, key: layers.Role, layer: ImageLayer, array: npt.NDArray[Any], about: Mapping[str, Any]) -> Labels:
         axes = str(about.get("axes", ""))
@@ -269,7 +278,12 @@ class Keeper:
                 return
         self._follow(image, project, 0)
 
+    def _know(self, image: str, project: Project) -> None:
+        self._projects[image] = project
+        self.models_noted.emit()
+
     def _follow(self, image: str, project: Project, number: int, *, whole: bool = False) -> None:
+        self._know(image, project)
         if not project.writable:
             self._desk.state.tell(
                 f"Corrections of this image are not saved: {project.obstacle} Export the masks to keep them.", "warning"
@@ -301,6 +315,7 @@ class Keeper:
     def _on_removed(self, _event: object = None) -> None:
         """End what belongs to layers that are gone."""
         viewer = self._desk.viewer
+        self._projects = {image: one for image, one in self._projects.items() if layers.by_id(viewer, image)}
         for image, kept in list(self._kept.items()):
             if layers.find(viewer, "correction", image) is None or layers.by_id(viewer, image) is None:
                 del self._kept[image]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_unet.gui.review_state import Review
 from napari_unet.gui.tools.showing import Tooling
+from napari_unet.gui.training_state import Ancestor, Curve, Halted, Side, Training
 from napari_unet.inference.config import Cost, Turns
 from napari_unet.jobs.requests import Answers, Asked, Device, FinetuneResult, ModelRef
 from napari_unet.networks.spec import Config
@@ -266,13 +267,6 @@ class ReviewedCount(Config):
     objects: int
 
 
-class Curve(Config):
-    """What the plot of a fine-tuning shows; times in seconds."""
-
-    loss: tuple[tuple[float, float], ...] = ()
-    score: tuple[tuple[float, float], ...] = ()
-
-
 class Proposal(Config):
     """A fine-tuned model that waits for the user's decision."""
 
@@ -325,8 +319,16 @@ class ViewerState(BaseModel):
         Ids of correction layers that the user does not want to train on.
     minutes : float
         Budget of a fine-tuning.
-    curve, proposal
+    live : bool
+        Whether the visible region is segmented while it runs.
+    training, curve, proposal
         Of the running or last fine-tuning.
+    compared : "before" | "after", optional
+        Whose labels of the visible region are shown.
+    halted : Halted, optional
+        A fine-tuning that was interrupted.
+    lineage : tuple of Ancestor
+        The models so far that learnt from the corrections of the chosen image, newest first.
     export_layer, export_axes, pixel_size_um
         The label layer to export, its axes, and the pixel size (Z, Y, X) that is written with it.
     """
@@ -366,7 +368,12 @@ class ViewerState(BaseModel):
     counts: tuple[ReviewedCount, ...] = ()
     skipped: frozenset[str] = frozenset()
     minutes: float = Field(default=2.0, gt=0)
+    live: bool = True
+    training: Training = Training()
     curve: Curve = Curve()
+    compared: Side = ""
+    halted: Halted | None = None
+    lineage: tuple[Ancestor, ...] = ()
     export_layer: str | None = None
     export_axes: str = ""
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)

@@ -34,6 +34,7 @@ class Client(Protocol):
     def start(self) -> None: ...  # noqa: D102
     def submit(self, request: Request) -> int: ...  # noqa: D102
     def cancel(self, job: int) -> None: ...  # noqa: D102
+    def pause(self, job: int, paused: bool = True) -> None: ...  # noqa: D102
     def poll(self) -> list[Message]: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
@@ -166,6 +167,11 @@ class TaskRunner(QObject):  # type: ignore[misc]
         self._cancelled = True
         if self._job is not None:
             self._client.cancel(self._job)
+
+    def pause(self, paused: bool) -> None:
+        """Let the background process rest, or go on."""
+        if self._task is not None and self._job is not None and not self._cancelled:
+            self._client.pause(self._job, paused)
 
     def close(self) -> None:
         """End the task and the background process, now."""

@@ -15,7 +15,7 @@ import torch
 
 import napari_unet
 from napari_unet.errors import Cancelled, LabelsError, ModelError
-from napari_unet.events import Event, finish_warning
+from napari_unet.events import Event, ValidationDone, finish_warning
 from napari_unet.imaging.image import Image, open_image, to_canonical
 from napari_unet.inference.devices import choose_device
 from napari_unet.networks.adapting import with_channels
@@ -134,6 +134,8 @@ def _finetune(
     begun = budget.elapsed
     old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
     course.check_s = budget.elapsed - begun
+    if old_score is not None:
+        yield ValidationDone(0, old_score.value, old_score.value, budget.elapsed)
     try:
         yield from course.run()
     except Cancelled:

@@ -4,14 +4,16 @@ Its network is a threshold at half of the brightest value. Everything else is th
 """
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.errors import NapariUnetError
-from napari_unet.events import Progress, StepDone, TileDone, ValidationDone
+from napari_unet.events import Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import Cost
+from napari_unet.jobs.finetuned import Seen
 from napari_unet.jobs.messages import JobCancelled, JobDone, JobEvent, JobFailed, Ready
 from napari_unet.jobs.requests import (
     CostResult,
@@ -35,10 +37,13 @@ class FakeClient:
     """
 
     def __init__(self, candidate=b""):
-        self.requests, self.cancelled = [], set()
+        self.requests, self.cancelled, self.paused = [], set(), set()
         self.fail = ""
         self.hold, self.hold_at, self.hold_after = False, "", 0
         self.closed = False
+        self.hold_at_step = self.fail_at_step = 0
+        self.error = NapariUnetError("It broke.")
+        self.best_so_far = False
         self.tiles = 0
         self.candidate = candidate
         self.result = {"accepted": True, "old_score": 0.5, "new_score": 0.7, "sentence": "Better: 0.70, was 0.50."}
@@ -74,12 +79,15 @@ class FakeClient:
     def cancel(self, job):
         self.cancelled.add(job)
 
+    def pause(self, job, paused=True):
+        (self.paused.add if paused else self.paused.discard)(job)
+
     def close(self):
         self.closed = True
 
     def poll(self):
         messages, self._messages = self._messages, []
-        if self._running is None or (self.hold and self._running[0] not in self.cancelled):
+        if self._running is None or self._rests(self._running[0]):
             return messages
         messages.append(self._next(*self._running))
         event = getattr(messages[-1], "event", None)
@@ -87,11 +95,14 @@ class FakeClient:
             self.hold, self.hold_after = True, 0
         return messages
 
+    def _rests(self, job):
+        return (self.hold or job in self.paused) and job not in self.cancelled
+
     def _next(self, number, work):
         if self.fail:
             self._running = None
             return JobFailed(number, self.fail)
-        if number in self.cancelled:
+        if number in self.cancelled and not self.best_so_far:
             self._running = None
             return JobCancelled(number)
         try:
@@ -150,13 +161,29 @@ class FakeClient:
         return FlipResult(fields=len(request.fields))
 
     def _finetune(self, request):
-        from pathlib import Path
-
+        """Find more of the image with each step; a cancelled one answers with what it has so far if `best_so_far`."""
+        yield ValidationDone(0, 0.5, 0.5, 0.0)
         for step in range(1, 6):
             yield StepDone(step, 1 / step, float(step))
+            if request.watch is not None and request.watch.live:
+                open_array(request.watch.labels, "r+")[..., : 8 * step] = step
+                yield ViewDone(step)
+            if step == self.hold_at_step:
+                self.hold, self.hold_at_step = True, 0
+                yield Progress("Checking", 1, 1)
+            if step == self.fail_at_step:
+                raise self.error
+            if self._running[0] in self.cancelled:
+                break
         yield ValidationDone(5, 0.7, 0.7, 5.5)
         Path(request.candidate).write_bytes(self.candidate)
-        return FinetuneResult(held_out_px=100, steps=5, seconds=6.0, candidate=request.candidate, **self.result)
+        seen = None
+        if request.watch is not None:
+            open_array(request.watch.before, "r+")[:] = 90
+            open_array(request.watch.labels, "r+")[:] = 91
+            seen = Seen(before=1, after=2)
+        result = {"held_out_px": 100, "steps": 5, "seconds": 6.0, "seen": seen} | self.result
+        return FinetuneResult(candidate=request.candidate, **result)
 
 
 def _label(probabilities, min_size):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtCore import Qt
+
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.state import Activity
 from napari_unet.gui.warming import load_pyqtgraph
@@ -17,7 +19,8 @@ class CurvePlot(Plot):
     height_px = 170
     tip = "Loss (left) and score on held-out corrections (right) over seconds"
     sides = (("bottom", "seconds"), ("left", "loss"), ("right", "score"))
-    symbols = (None, "o")
+    symbols = (None, "o", None)
+    colours = (0, 1, 1)
 
     def __init__(self, controller: Controller) -> None:
         super().__init__(controller)
@@ -34,6 +37,8 @@ class CurvePlot(Plot):
         self._item().setXRange(0, end, padding=0.02)
         self._lines[0].setData(*_columns(curve.loss))
         self._lines[1].setData(*_columns(curve.score))
+        old = () if curve.old_score is None else ((0.0, curve.old_score), (end, curve.old_score))
+        self._lines[2].setData(*_columns(old))
         say(self.legend, self._in_words())
 
     def _in_words(self) -> str:
@@ -45,9 +50,13 @@ class CurvePlot(Plot):
                 f"<span style='color:{self.colour(1)}'>"
                 f"— held-out score {curve.score[-1][1]:.3f}, best {best:.3f}</span>"
             )
+        if curve.old_score is not None:
+            parts.append(f"<span style='color:{self.colour(2)}'>- - old model {curve.old_score:.3f}</span>")
         return "<br>".join(parts)
 
     def _compose(self, item: Any) -> None:  # noqa: ANN401
+        item.getAxis("left").enableAutoSIPrefix(False)
+        item.layout.setContentsMargins(1, 8, 1, 1)  # else the uppermost number is cut
         self._right = load_pyqtgraph().ViewBox(enableMouse=False)
         item.scene().addItem(self._right)
         item.getAxis("right").linkToView(self._right)
@@ -56,6 +65,11 @@ class CurvePlot(Plot):
         item.vb.sigResized.connect(self._align)
         item.addItem(self._lines[0])
         self._right.addItem(self._lines[1])
+        self._right.addItem(self._lines[2])
+
+    def _colour(self) -> None:
+        super()._colour()
+        self._lines[2].setPen(self.colour(2), width=1, style=Qt.PenStyle.DashLine)
 
     def _align(self) -> None:
         item = self._plot.getPlotItem()

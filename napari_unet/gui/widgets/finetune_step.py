@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import (
-    QDoubleSpinBox,
-    QFileDialog,
-    QListWidget,
-    QListWidgetItem,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QListWidget, QListWidgetItem, QSizePolicy
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.state import ReviewedCount
-from napari_unet.gui.widgets.base import Step, button, card, heading, say, sentence, set_primary, silent
+from napari_unet.gui.widgets.base import Step, button, heading, say, sentence, silent
 from napari_unet.gui.widgets.curve_plot import CurvePlot
+from napari_unet.gui.widgets.halted_card import HaltedCard
+from napari_unet.gui.widgets.lineage_list import LineageList
+from napari_unet.gui.widgets.training_bar import TrainingBar
+from napari_unet.gui.widgets.verdict import Verdict
 
 _ROW_PX, _PADDING_PX = 22, 2
 _MOST_ROWS = 6
@@ -47,15 +44,24 @@ class FineTuneStep(Step):
             primary=True,
         )
         self.obstacle = sentence(name="warning")
+        self.live = QCheckBox("Show what it learns")
+        self.live.setToolTip(
+            "Segment what is on the screen after each check, as a preview; your corrections are not touched by it"
+        )
+        self.live.toggled.connect(controller.finetuning.set_live)
+        self.halted = HaltedCard(controller)
+        self.training = TrainingBar(controller)
         self.plot = CurvePlot(controller)
         self.verdict = Verdict(controller)
+        self.lineage = LineageList(controller)
         self.add(heading("Learn from"), self.pairs, self.obstacle)
         self.add_form(("Time", self.minutes))
-        self.add(self.start, self.plot, self.verdict)
+        self.add(self.live, self.halted, self.start, self.training, self.verdict, self.plot, self.lineage)
         self.column.addStretch(1)
         self.bind(self._show_pairs, "counts", "skipped")
         self.bind(self._show_minutes, "minutes")
-        self.bind(self._enable, "activity", "counts", "skipped", "model")
+        self.bind(self._show_live, "live")
+        self.bind(self._enable, "activity", "counts", "skipped", "model", "training")
 
     def _show_pairs(self) -> None:
         counts = self.state.counts
@@ -85,6 +91,10 @@ class FineTuneStep(Step):
         with silent(self.minutes):
             self.minutes.setValue(self.state.minutes)
 
+    def _show_live(self) -> None:
+        with silent(self.live):
+            self.live.setChecked(self.state.live)
+
     def _set_minutes(self, value: float) -> None:
         self.state.minutes = value
 
@@ -106,57 +116,7 @@ class FineTuneStep(Step):
         self.start.setToolTip(_START if reviewed else "First mark in step 3 what you have checked")
         trained = state.model is None or state.model.trained
         self.start.setText("Fine-tune" if trained else "Train from scratch")
+        self.start.setVisible(not self.training.isVisibleTo(self))
         self.minutes.setEnabled(not state.busy)
+        self.live.setEnabled(not state.busy)
         self.pairs.setEnabled(not state.busy)
-
-
-class Verdict(Step):
-    """What the new model is worth, and what to do with it."""
-
-    def __init__(self, controller: Controller) -> None:
-        super().__init__(controller)
-        self.column.setContentsMargins(0, 0, 0, 0)
-        frame, column = card()
-        self.title, self.text = heading(""), sentence(name="facts")
-        column.addWidget(self.title)
-        column.addWidget(self.text)
-        finetuning = controller.finetuning
-        self.again = button(
-            "Use and segment again",
-            "Go on with the new model and segment the image with it",
-            lambda: finetuning.use(segment_again=True),
-            primary=True,
-        )
-        self.use = button("Use", "Go on with the new model", lambda: finetuning.use(segment_again=False))
-        self.save = button("Save as…", "Save the new model as a file", self._save)
-        self.discard = button("Discard", "Throw the new model away and keep the old one", finetuning.discard)
-        self.add(frame, self.again)
-        self.add_row(self.use, self.save, self.discard)
-        self.bind(self._show, "proposal")
-        self.bind(self._enable, "activity")
-
-    def _show(self) -> None:
-        proposal = self.state.proposal
-        self.setVisible(proposal is not None)
-        if proposal is None:
-            return
-        titles = {
-            True: "The new model is better",
-            False: "The new model is not better",
-            None: "A new model, not judged",
-        }
-        self.title.setText(titles[proposal.result.accepted])
-        say(self.text, proposal.result.sentence)
-        # The button that stands out is the one that the verdict speaks for.
-        set_primary(self.again, proposal.result.accepted is not False)
-        set_primary(self.discard, proposal.result.accepted is False)
-
-    def _enable(self) -> None:
-        for widget in (self.again, self.use, self.save, self.discard):
-            assert isinstance(widget, QWidget)
-            widget.setEnabled(not self.state.busy)
-
-    def _save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save the new model", "model.safetensors", "Models (*.safetensors)")
-        if path:
-            self.controller.finetuning.save_as(path)

@@ -28,7 +28,7 @@ class Plot(Step):
     sides : sequence of (str, str)
         Where there is an axis, and what it shows.
     symbols : sequence of str or None
-        One for each of the two lines: which shape its points have.
+        One for each line: which shape its points have.
     colours : sequence of int
         Which of the two colours of the theme each line has.
     """

@@ -16,6 +16,7 @@ QPushButton {{ padding: 5px 8px; }}
 QPushButton[primary="true"] {{ background: {current}; color: {on_current}; font-weight: 600; }}
 QPushButton[primary="true"]:hover {{ background: {highlight}; }}
 QPushButton[primary="true"]:disabled {{ background: {foreground}; color: {dim}; font-weight: 400; }}
+QPushButton#side:checked {{ background: {current}; color: {on_current}; font-weight: 600; }}
 QPushButton#tab {{ background: transparent; border: none; border-bottom: 2px solid {primary};
   border-radius: 0; padding: 6px 3px; font-size: {small}pt; color: {dim}; }}
 QPushButton#tab:hover {{ color: {text}; }}

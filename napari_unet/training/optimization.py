@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from napari_unet.inference.engines.means import memory_of
 from napari_unet.networks.base import Network
@@ -68,7 +69,7 @@ class Trainer:
             How much of the budget is spent, from 0 to 1: the learning rate falls with it.
         """
         self._set_rate(progress_share)
-        self.network.train()
+        self._begin_to_learn()
         self.optimizer.zero_grad(set_to_none=True)
         value = sum(self._learn(part) for part in batch.split(self.parts))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
@@ -79,6 +80,17 @@ class Trainer:
         self.steps += 1
         self._follow()
         return value
+
+    def _begin_to_learn(self) -> None:
+        """Prepare the layers for a step; those that normalize by remembered statistics keep them, if there are any.
+
+        A trained network that has seen a dozen steps with statistics of their few patches is worse than before,
+        because what it remembers has not followed: see the benchmarks.
+        """
+        self.network.train()
+        for layer in self.network.modules():
+            if self.model.trained and isinstance(layer, _NormBase):
+                layer.eval()
 
     def _learn(self, batch: Batch) -> float:
         """Add the gradients of a part of a step, and return its share of the loss."""

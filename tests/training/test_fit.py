@@ -8,6 +8,7 @@ import pytest
 import napari_unet as nu
 from napari_unet.errors import Cancelled, ChannelError, LabelsError, ModelError
 from napari_unet.events import StepDone, ValidationDone, finish
+from napari_unet.imaging.synthetic import membrane_cells
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.fit import as_pair, finetune_events
 from napari_unet.training.pairs import load_fields
@@ -239,3 +240,28 @@ def test_one_class_is_too_few():
     image, labels = blobs()
     with pytest.raises(ModelError, match="at least one more class"):
         nu.finetune(nu.new_model("unet", width=4, depth=1), [(image, labels)], classes=["all"])
+
+
+def test_a_few_steps_on_images_of_another_kind_do_no_harm():
+    """A slow computer takes a dozen steps in the time that is given: none of them may ruin what was known."""
+    made = membrane_cells()
+    image, truth = made.image[:256, :256], made.truth[:256, :256]
+    model = nu.load_model("nuclei")
+    reviewed = np.zeros(truth.shape, bool)
+    reviewed[:, :128] = True
+    config = FineTuneConfig(seconds=60, patch_px=64)
+    work = finetune_events(model, [as_pair((image, truth, reviewed), None, "membranes")], config)
+    for event in work:
+        if isinstance(event, StepDone) and event.step == 10:
+            break
+    with pytest.raises(StopIteration) as end:
+        work.throw(Cancelled())
+    unseen = np.s_[:, 140:]
+    before, after = (
+        foreground_dice(nu.segment(one, image)[unseen], truth[unseen]) for one in (model, end.value.value.candidate)
+    )
+    assert after > before
+
+
+def foreground_dice(labels, truth):
+    return 2 * ((labels > 0) & (truth > 0)).sum() / ((labels > 0).sum() + (truth > 0).sum())

@@ -71,6 +71,7 @@ class Bench:
         self.desk, self.layer, self._work = desk, layer, work
         self.known = Known(layer)
         self.sketch = Sketch(layer)
+        self.pointed: tuple[tuple[float, ...], int] | None = None  # where a key was pressed, and the object there
         draw_less_when_undoing(layer)
 
     @property

@@ -50,9 +50,14 @@ class Filtering:
         """Whether objects are being counted."""
         return self._work.busy
 
+    def forget(self) -> None:
+        """Forget what was counted: its layer may be gone."""
+        self._counted = None
+
     def close(self) -> None:
         """Stop counting."""
         self._work.close()
+        self.forget()
 
     def _count(self, bench: Bench) -> None:
         panes = bench.pane().moments()
@@ -71,9 +76,8 @@ class Filtering:
 
     def _censuses(self, bench: Bench, panes: Sequence[Pane]) -> list[Census] | None:
         """Return what was counted, if nothing has changed since."""
-        if self._counted is None or self._counted[0] != _key(bench, panes):
-            return None
-        return self._counted[1]
+        counted = self._counted  # the main thread may forget it
+        return counted[1] if counted is not None and counted[0] == _key(bench, panes) else None
 
     def _tell_count(self) -> None:
         assert self._counted is not None
@@ -89,42 +93,41 @@ class Filtering:
     def _remove(self) -> None:
         """Remove objects, at each time point by itself: the same id may be another object there."""
         bench, options = self._bench(), self._desk.state.tooling.filter
-        gone = [0]
 
         def names(found: Census) -> Mapping[int, int]:
-            unwanted = found.unwanted(options.smaller_px, no_border=options.border)
-            gone[0] += len(unwanted)
-            return dict.fromkeys(unwanted, 0)
+            return dict.fromkeys(found.unwanted(options.smaller_px, no_border=options.border), 0)
 
-        self._rename(
-            bench, bench.pane().moments(), names, lambda: f"Removed {gone[0]:,} objects.", "No object is unwanted."
-        )
+        self._rename(bench, bench.pane().moments(), names, "Removed {:,} objects.", "No object is unwanted.")
 
     def _relabel(self) -> None:
         """Give objects new ids everywhere: what has one id in several slices or time points keeps one."""
         bench = self._bench()
         told = "The objects are numbered 1, 2, 3 and so on."
-        self._rename(bench, [everything(bench.layer)], Census.in_order, lambda: told, "They are already.")
+        self._rename(bench, [everything(bench.layer)], Census.in_order, told, "They are already.")
 
     def _rename(
         self,
         bench: Bench,
         panes: Sequence[Pane],
         names: Callable[[Census], Mapping[int, int]],
-        told: Callable[[], str],
+        told: str,
         nothing: str,
     ) -> None:
-        known = self._censuses(bench, panes)
+        count = 0
 
-        def compute() -> Sequence[Change]:
+        def compute() -> Sequence[Change]:  # once more if the labels are edited meanwhile
+            nonlocal count
             changes: list[Change] = []
-            for pane, found in zip(panes, known or (census(pane.labels) for pane in panes), strict=True):
-                changes += map(pane.whole, _renamed(pane, found, names(found)))
+            known = self._censuses(bench, panes) or [census(pane.labels) for pane in panes]
+            renamed = [names(found) for found in known]
+            count = sum(map(len, renamed))
+            for pane, found, new in zip(panes, known, renamed, strict=True):
+                changes += map(pane.whole, _renamed(pane, found, new))
             return changes
 
         def done() -> str:
             self._desk.attempt(lambda: self._count(bench))
-            return told()
+            return told.format(count)
 
         bench.edit(everything(bench.layer), compute, done, nothing, looked_at=False)
 

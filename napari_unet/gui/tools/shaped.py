@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_unet.errors import LabelsError
 from napari_unet.gui import layers
 from napari_unet.gui.tools.bench import Bench
-from napari_unet.gui.tools.pane import Pane, Point, index_at
+from napari_unet.gui.tools.pane import Pane, Point, everything, index_at
 from napari_unet.objects.editing.between import copy_to, interpolate
 from napari_unet.objects.editing.changes import Box, Change
 from napari_unet.objects.editing.joining import delete
@@ -57,14 +57,20 @@ class Target:
 def target(bench: Bench, ndim: int | None = None, *, under_cursor: bool) -> Target:
     """Return the object under the cursor, or the chosen one if there is none.
 
+    While the mouse rests, it is the same object again, also if its outline has been drawn in from under the cursor.
+
     Raises
     ------
     LabelsError
         If neither is an object.
     """
     pane = bench.pane(ndim)
+    here = tuple(map(float, bench.viewer.cursor.position))
     if under_cursor and (found := _under_cursor(bench, pane)) is not None:
+        bench.pointed = (here, found.number)
         return found
+    if under_cursor and bench.pointed is not None and bench.pointed[0] == here:
+        return Target(pane, bench.pointed[1])
     number = int(bench.layer.selected_label)
     if not number:
         raise LabelsError("There is no object under the cursor, and background is chosen. Point at an object.")
@@ -125,32 +131,28 @@ def delete_one(bench: Bench) -> None:
 def reshape_one(bench: Bench, how: Shape, pixels: int = 1, *, under_cursor: bool = False) -> None:
     """Change the outline of one object."""
     aim = target(bench, under_cursor=under_cursor)
-    spacing = spacing_of(aim.pane)
 
     def compute() -> list[Change]:
-        return reshape(aim.pane.labels, aim.number, box_of(bench, aim), how, pixels, spacing)
+        return reshape(aim.pane.labels, aim.number, box_of(bench, aim), how, pixels, aim.pane.spacing)
 
     bench.edit(aim.pane, compute, f"{_DONE[how]} object {aim.number:,}.", _NOTHING[how].format(f"{aim.number:,}"))
 
 
 def reshape_reviewed(bench: Bench, how: Shape, pixels: int = 1) -> None:
-    """Change the outlines of all objects that have a reviewed pixel in the pane."""
-    pane = bench.pane()
-    _, layer = bench.desk.correction()
-    reviewed, spacing, count = pane.of(layer.data), spacing_of(pane), [0]
+    """Change the outlines of all objects that have a reviewed pixel in the pane, at each time point by itself."""
+    pane, reviewed, count = bench.pane(), bench.desk.correction()[1].data, 0
 
     def compute() -> list[Change]:
-        ids = _ids(pane.labels, reviewed)[1:]
-        if not ids.size:
+        nonlocal count
+        changes, count = _reshaped(bench, pane, lambda now: _ids(now.labels, now.of(reviewed)), how, pixels)
+        if not count:
             raise LabelsError("No object is in the reviewed region. Mark what you have checked first.")
-        found = _boxes(bench, pane, ids.tolist())
-        count[0] = len(found)
-        return reshape_many(pane.labels, found, how, pixels, spacing)
+        return changes
 
     def told() -> str:
-        return f"{_DONE[how]} {_objects(count[0], 'reviewed')}."
+        return f"{_DONE[how]} {_objects(count, 'reviewed')}."
 
-    bench.edit(pane, compute, told, _CHANGED_NONE, looked_at=False)
+    bench.edit(everything(bench.layer), compute, told, _CHANGED_NONE, looked_at=False)
 
 
 def reshape_chosen(bench: Bench, objects: Sequence[tuple[int, int]], how: Shape, pixels: int = 1) -> None:
@@ -168,22 +170,21 @@ def reshape_chosen(bench: Bench, objects: Sequence[tuple[int, int]], how: Shape,
     """
     if not objects:
         raise LabelsError("No row is chosen. Open the table of objects and choose some.")
-    pane, spacing, count = bench.pane(), spacing_of(bench.pane()), [0]
-    ids = _at_this_time(pane, objects)
+    pane, count = bench.pane(), 0
 
     def compute() -> list[Change]:
-        found = _boxes(bench, pane, ids)
-        count[0] = len(found)
-        if not found:
+        nonlocal count
+        changes, count = _reshaped(bench, pane, lambda now: _at_this_time(now, objects), how, pixels)
+        if not count:
             raise LabelsError("None of the chosen objects is in this slice. Go there, or edit all slices.")
-        return reshape_many(pane.labels, found, how, pixels, spacing)
+        return changes
 
     def told() -> str:
-        left = len(objects) - count[0]
+        left = len(objects) - count
         elsewhere = f" {left:,} more {'are' if left > 1 else 'is'} not in this slice." if left else ""
-        return f"{_DONE[how]} {_objects(count[0], 'chosen')}.{elsewhere}"
+        return f"{_DONE[how]} {_objects(count, 'chosen')}.{elsewhere}"
 
-    bench.edit(pane, compute, told, _CHANGED_NONE, looked_at=False)
+    bench.edit(everything(bench.layer), compute, told, _CHANGED_NONE, looked_at=False)
 
 
 def interpolate_one(bench: Bench, *, under_cursor: bool = False) -> None:
@@ -246,22 +247,27 @@ def box_of(bench: Bench, aim: Target) -> Box:
     return box
 
 
-def spacing_of(pane: Pane) -> tuple[float, ...]:
-    """Return the sides of a pixel along the axes of a pane."""
-    return pane.spacing
-
-
 def _objects(count: int, what: str) -> str:
     return f"{count:,} {what} object{'s' if count != 1 else ''}"
 
 
-def _at_this_time(pane: Pane, objects: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the ids of objects that may be in a pane: those of its time point, if it has one."""
-    axes = layers.frame_of_labels(pane.layer).axes
-    time = axes.find("T")
-    if time < 0 or time in pane.dims:
-        return sorted({number for _, number in objects})
-    return [number for t, number in objects if t == pane.place[time]]
+def _reshaped(
+    bench: Bench, pane: Pane, ids_at: Callable[[Pane], Sequence[int]], how: Shape, pixels: int
+) -> tuple[list[Change], int]:
+    """Change outlines at each time point of a pane; return the changes of the array, and how many objects are there."""
+    changes: list[Change] = []
+    count = 0
+    for now in pane.moments():
+        found = _boxes(bench, now, ids_at(now))
+        changes += map(now.whole, reshape_many(now.labels, found, how, pixels, now.spacing))
+        count += len(found)
+    return changes, count
+
+
+def _at_this_time(moment: Pane, objects: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the ids of objects that may be in a pane at one time point."""
+    time = layers.frame_of_labels(moment.layer).axes.find("T")
+    return [number for t, number in objects if time < 0 or t == moment.place[time]]
 
 
 def _boxes(bench: Bench, pane: Pane, ids: Sequence[int]) -> dict[int, Box]:
@@ -279,7 +285,9 @@ def _boxes(bench: Bench, pane: Pane, ids: Sequence[int]) -> dict[int, Box]:
     return {n: part for n in ids if (seen := box(n)) is not None and (part := pane.part(seen)) is not None}
 
 
-def _ids(labels: npt.NDArray[Any], reviewed: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return 0 and the ids of the objects with a reviewed pixel, plane by plane."""
-    planes = np.ndindex(*labels.shape[:-2])
-    return np.unique(np.concatenate([[0], *(np.unique(labels[z][reviewed[z] > 0]) for z in planes)]))
+def _ids(labels: npt.NDArray[Any], reviewed: npt.NDArray[Any]) -> list[int]:
+    """Return the ids of the objects with a reviewed pixel, which are looked for plane by plane."""
+    found: set[int] = set()
+    for plane in np.ndindex(*labels.shape[:-2]):
+        found.update(np.unique(labels[plane][reviewed[plane] > 0]).tolist())
+    return sorted(found - {0})

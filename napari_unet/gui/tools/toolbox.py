@@ -158,6 +158,7 @@ class Toolbox:
                 self._chosen = None
                 self._show("")
             self._benches.pop(gone).close()
+            self.filtering.forget()
         for name, layer in present.items():
             if name not in self._benches:
                 self._benches[name] = Bench(self._desk, self._work, layer)

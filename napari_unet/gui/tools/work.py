@@ -40,6 +40,30 @@ class _Thought:
         self.done.set()
 
 
+class _Itself:
+    """Something that equals itself only. It is held: else another thing could get its place in memory."""
+
+    __slots__ = ("_it",)
+
+    def __init__(self, it: object) -> None:
+        self._it = it
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self._it is other._it
+
+    def __hash__(self) -> int:
+        return id(self._it)
+
+
+State = tuple[_Itself, ...]
+
+
+def state_of(layer: Labels) -> State:
+    """Return what changes whenever a layer is edited, undone or redone."""
+    histories = (layer._undo_history, layer._redo_history)  # noqa: SLF001  # pinned by a test
+    return (_Itself(layer.data), *(_Itself(history[-1] if history else None) for history in histories))
+
+
 @dataclass(slots=True)
 class _Job:
     """Something that is worked out for a layer and then used."""
@@ -47,16 +71,10 @@ class _Job:
     layer: Labels
     compute: Callable[[], Any]
     use: Callable[[Any], Iterator[None] | None]
-    about: tuple[int, ...]
+    about: State
     tries: int = 0
     thought: _Thought | None = None
     writing: Iterator[None] | None = None
-
-
-def state_of(layer: Labels) -> tuple[int, ...]:
-    """Return what changes whenever a layer is edited, undone or redone."""
-    histories = (layer._undo_history, layer._redo_history)  # noqa: SLF001  # pinned by a test
-    return (id(layer.data), *(id(history[-1]) if history else 0 for history in histories))
 
 
 class Work:
@@ -138,6 +156,8 @@ class Work:
             raise
 
     def _use(self, job: _Job, thought: _Thought) -> None:
+        if job.layer._staged_history:  # noqa: SLF001  # a stroke is being painted: its end is waited for
+            return
         if thought.error is not None:
             raise thought.error
         if state_of(job.layer) != job.about:

@@ -24,12 +24,13 @@ SMALL_PX, FEW_IDS = 2**15, 32
 
 def show(layer: Labels, boxes: Sequence[Box]) -> None:
     """Draw boxes of a layer's array anew; large ones little by little."""
-    if layer.visible and not show_partly(layer, boxes):
+    before = layer._slice.image  # noqa: SLF001  # pinned by a test
+    if layer.visible and not show_partly(layer, boxes) and layer._slice.image is before:  # noqa: SLF001
         layer.refresh(extent=False)
 
 
 def show_partly(layer: Labels, boxes: Sequence[Box]) -> bool:
-    """Draw boxes, unless napari can only draw everything; whether that was so."""
+    """Draw boxes, unless napari can only draw everything, such as a plane that has been made coarser; whether so."""
     seen, shown = layer._slice.image, list(layer._slice_input.displayed)  # noqa: SLF001  # pinned by a test
     alike = seen.view.shape == seen.raw.shape and np.may_share_memory(seen.raw, layer.data)
     if not alike or not layer._slicing_state.loaded:  # noqa: SLF001
@@ -39,7 +40,7 @@ def show_partly(layer: Labels, boxes: Sequence[Box]) -> bool:
     margin = max(1, int(layer.contour)) if layer.contour else 0
     parts = [grown(tuple(box[dim] for dim in shown), margin, seen.raw.shape) for box in here]
     _draw_some(layer, seen, (block for part in parts for block in blocks(part, BLOCK_PX)))
-    return True
+    return layer._slice.image is seen  # noqa: SLF001
 
 
 def draw_less_when_undoing(layer: Labels) -> None:
@@ -62,11 +63,11 @@ def draw_less_when_undoing(layer: Labels) -> None:
 
 
 def _draw_some(layer: Labels, seen: Any, parts: Iterator[Box]) -> None:  # noqa: ANN401  # napari's own type is private
-    """Draw for a moment, and the rest later; nothing if napari has drawn everything since."""
-    if layer._slice.image is not seen:  # noqa: SLF001
-        return
+    """Draw for a moment, and the rest later; no more when napari has drawn everything."""
     until = monotonic() + SLICE_S
     for part in parts:
+        if layer._slice.image is not seen:  # noqa: SLF001
+            return
         place = slices(part)
         seen.view[place] = _texture(layer, seen.raw, place)
         layer.events.labels_update(data=seen.view[place], offset=[start for start, _ in part])

@@ -6,9 +6,10 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from scenes import FLAT, SCALED, STACK
 
-from napari_unet.gui import layers
+from napari_unet.gui import layers, redrawing
 from napari_unet.gui.editing import apply_changes
 from napari_unet.gui.redrawing import draw_less_when_undoing
+from napari_unet.gui.tools import shaped
 from napari_unet.gui.tools.pane import pane_of
 from napari_unet.objects.editing.changes import Change
 
@@ -174,6 +175,30 @@ def test_outlines_of_all_reviewed_objects(scene):
     assert (sizes[1:] < expected[1:]).tolist() == [True, False, False, True, False]
 
 
+@pytest.mark.parametrize("dtype", [np.uint64, np.int64])
+def test_outlines_at_time_points_that_were_reviewed_or_chosen(scene, dtype):
+    s = scene(STACK)
+    large = -3 if dtype is np.int64 else 2**63 + 1
+    s.layer.data = np.where(STACK == 1, np.array(large, dtype), STACK.astype(dtype))
+    s.layer.metadata[layers.KEY]["axes"] = "TYX"
+    s.layer.n_edit_dimensions = 3
+    s.settle()
+    bench, reviewed = s.controller.tools.bench(), s.controller._desk.correction()[1]
+    reviewed.data[:] = 0
+    reviewed.data[2, 30, (30, 60)] = 1
+    before = s.layer.data.copy()
+    for reshape in (
+        lambda: shaped.reshape_reviewed(bench, "shrink"),
+        lambda: shaped.reshape_chosen(bench, [(2, large), (2, 2)], "shrink"),
+    ):
+        reshape()
+        changed = s.one_step(before) != before
+        assert sorted(set(before[changed].tolist())) == sorted([2, large])
+        assert not np.delete(changed, 2, 0).any()
+        assert "Shrank 2 " in s.said
+        s.hand.undo()
+
+
 def test_a_tool_is_put_away_for_another_mode_or_layer(scene):
     s = scene(**SCALED)
     s.layer.mode = "paint"
@@ -299,6 +324,18 @@ def test_undoing_draws_what_it_changes_and_nothing_else(dtype, ndisplay, contour
         assert np.array_equal(drawn, layer._slice.image.view)
 
 
+def test_a_plane_that_napari_shows_coarser_is_drawn_once(monkeypatch):
+    monkeypatch.setattr(redrawing, "BLOCK_PX", 50)
+    viewer = ViewerModel()
+    layer = viewer.add_labels(np.zeros((40, 30), np.uint32))
+    redrawn = []
+    layer.events.labels_update.connect(layer.refresh)  # as napari does with textures of another size
+    layer.events.set_data.connect(lambda: redrawn.append(1))
+    apply_changes(layer, [Change(((0, 40), (0, 30)), np.full((40, 30), 5, np.uint32))])
+    assert len(redrawn) == 1
+    assert (layer._slice.image.view > 0).all()
+
+
 def test_a_layer_that_is_hidden_is_drawn_when_it_is_shown_again():
     viewer = ViewerModel()
     layer = viewer.add_labels(np.zeros((20, 30), np.uint32))
@@ -322,3 +359,19 @@ def test_time_points_of_a_pane():
     deep = pane_of(viewer, layer)
     assert deep.spacing == (np.inf, 0.5, 0.5)
     assert [(one.dims, one.place[0]) for one in deep.moments()] == [((1, 2), 0), ((1, 2), 1), ((1, 2), 2)]
+
+
+def test_a_key_stays_with_its_object_while_the_mouse_rests(scene):
+    s = scene()
+    s.layer.selected_label = 5
+    before = s.labels
+    s.hand.move((30, 17))
+    s.hand.press("G", SHIFT)
+    assert s.labels[30, 17] == 0  # the outline is no longer under the mouse
+    s.hand.press("G", SHIFT)
+    after = s.labels
+    assert (after == 1).sum() < 0.8 * (before == 1).sum()
+    assert np.array_equal(after == 5, before == 5)
+    s.hand.move((95, 10))
+    s.hand.press("G", SHIFT)
+    assert (s.labels == 5).sum() < (before == 5).sum()

@@ -72,7 +72,7 @@ class Hand:
     tool : str
         Mode of napari, or one of our tools.
     label, other : int
-        The chosen label, and the one that the key X brings back.
+        The chosen label, and the one that the key X brings back if background is chosen.
     size : int
         Of the brush; 10 is napari's default.
     extent : float
@@ -81,6 +81,8 @@ class Hand:
         Whether the brush paints over background only.
     next_id : int
         An id that no object has.
+    quick : bool
+        Whether our key takes the label of the object under the pointer.
     """
 
     at: Place
@@ -91,6 +93,7 @@ class Hand:
     size: int = 10
     extent: float = 0.5
     preserve: bool = False
+    quick: bool = False
     cost: Cost = Cost()
     actions: tuple[Action, ...] = ()
 
@@ -137,15 +140,17 @@ class Hand:
 
     def choose_new(self) -> Hand:
         """Choose an id that no object has."""
-        hand = replace(self.press(), label=self.next_id, other=self.label, next_id=self.next_id + 1)
+        hand = replace(self.press(), label=self.next_id, other=0, next_id=self.next_id + 1)
         return hand.did("new")
 
     def choose(self, label: int, at: Place, width: float) -> Hand:
-        """Choose the label of an object by the picker, or the one before by X."""
+        """Choose the label of an object by the picker or our key, background and the one before it by X."""
         if label == self.label:
             return self
-        if label in (self.other, 0):
+        if label == 0 or (self.label == 0 and label == self.other):
             return replace(self.press(), label=label, other=self.label).did("swap")
+        if self.quick:
+            return replace(self.move(at, width).press().did("take", at), label=label, other=0, tool="paint")
         return replace(self.take("pick").click(at, width).did("pick", at), label=label, other=0)
 
     def resize(self, size: int) -> Hand:

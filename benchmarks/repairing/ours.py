@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_unet.errors import LabelsError
 from napari_unet.gui.tools.clicked import split_crossed
+from napari_unet.gui.tools.evidence import BY_NETWORK
 from napari_unet.gui.tools.filling import proposed
 from napari_unet.objects.editing.changes import Box, Change, Labels, find_object, slices
 from napari_unet.objects.editing.dividing import crossed, split_by_seeds
@@ -47,8 +48,8 @@ class Seen:
         return 1 - block[0], block[1]
 
     def border(self, box: Box) -> npt.NDArray[np.float32]:
-        """Return where objects border on each other."""
-        return self.probabilities[(2, *slices(box))]
+        """Return how much speaks for a border between objects."""
+        return BY_NETWORK * self.probabilities[(2, *slices(box))]
 
 
 def written(labels: Labels, changes: Sequence[Change]) -> Labels:
@@ -109,10 +110,6 @@ def reshaped(labels: Labels, at: tuple[int, int], how: Shape, pixels: int) -> La
     return written(labels, reshape(labels, number, box, how, pixels))
 
 
-_KEPT: dict[tuple[Any, ...], dict[float, Mask | None]] = {}
-"""Proposals by place and what is free; they are asked for again and again."""
-
-
 def all_reshaped(labels: Labels, how: Shape, pixels: int) -> Labels:
     """Change all outlines as a button does for all reviewed objects."""
     boxes = census(labels).boxes
@@ -146,10 +143,9 @@ def repairs(task: Task, state: State, t: int, base: int) -> Iterator[State]:
 
 
 def removals(state: State, p: int) -> Iterator[State]:
-    """Offer ways of removing an object."""
+    """Offer to remove the object under the pointer by a key."""
     at, width = centre(state.labels == p)
-    hand = state.hand.take("delete").click(at, width).did("delete", (at,))
-    yield State(deleted(state.labels, [at]), hand)
+    yield State(deleted(state.labels, [at]), state.hand.move(at, width).press().did("wipe", at))
 
 
 def _filled(task: Task, state: State, want: Mask) -> Iterator[State]:
@@ -166,9 +162,7 @@ def _filled(task: Task, state: State, want: Mask) -> Iterator[State]:
 
 def _filled_at(task: Task, state: State, want: Mask, at: tuple[int, int], width: float) -> Iterator[State]:
     hand, seen = state.hand, Seen(task.probabilities)
-    kept = _KEPT.setdefault((id(task), (state.labels != 0).tobytes(), at), {})
-    if len(_KEPT) > 1000:
-        _KEPT.clear()
+    kept = task.proposals.setdefault(((state.labels != 0).tobytes(), at), {})
     best: tuple[float, State] | None = None
     for steps in sorted(range(-19, 20), key=abs):
         extent = min(max(hand.extent + STEP * steps, LEAST_EXTENT), MOST_EXTENT)

@@ -28,15 +28,14 @@ def repairs(task: Task, state: State, t: int, base: int) -> Iterator[State]:
         The true object, and the id that lies on it most (0: none).
     """
     want = task.mask(t)
-    labels = state.labels
-    for hand, label in _labels(state, base):
-        yield from _painted(state, hand, label, want, around=True)
+    yield from _painted(state, state.hand.next_id, want, around=True)
     if not base:
         return
-    there = labels == base
+    yield from _painted(state, base, want, around=True)
+    there = state.labels == base
     missing, extra = largest(want & ~there), largest(there & ~want)
     if missing.sum() >= PAINTED_LEAST_PX:
-        yield from _painted(state, _pick(state, base), base, missing)
+        yield from _painted(state, base, missing)
     if extra.sum() >= PAINTED_LEAST_PX:
         for rest in (extra, widened(there & ~want) & ~want):
             yield from _erased(state, rest)
@@ -82,23 +81,25 @@ def cut(state: State, want: Mask, there: Mask) -> Iterator[State]:
         yield State(np.where(piece, hand.label, labels), hand)
 
 
-def _labels(state: State, base: int) -> Iterator[tuple[Hand, int]]:
-    """Offer a new id and, if there is one, that of the object."""
-    yield state.hand.choose_new(), state.hand.next_id
-    if base:
-        yield _pick(state, base), base
-
-
 def _pick(state: State, base: int) -> Hand:
     at, width = centre(state.labels == base)
     return state.hand.choose(base, at, width)
 
 
-def _painted(state: State, hand: Hand, label: int, want: Mask, *, around: bool = False) -> Iterator[State]:
-    hand = hand.take("paint")
-    for stroke in strokes(want, hand.size):
+def _ready(state: State, label: int, stroke: Stroke) -> Hand:
+    """Choose a new label or that of an object, if possible where the stroke begins, and the brush."""
+    hand, (y, x) = state.hand, (round(at) for at in stroke.points[0])
+    if label == hand.next_id:
+        return hand.choose_new().take("paint")
+    inside = 0 <= y < state.labels.shape[0] and 0 <= x < state.labels.shape[1] and state.labels[y, x] == label
+    hand = hand.choose(label, stroke.points[0], stroke.width) if inside else _pick(state, label)
+    return hand.take("paint")
+
+
+def _painted(state: State, label: int, want: Mask, *, around: bool = False) -> Iterator[State]:
+    for stroke in strokes(want, state.hand.size):
         covered = swept(want.shape, stroke.points, stroke.size)
-        drawn = hand.resize(stroke.size)
+        drawn = _ready(state, label, stroke).resize(stroke.size)
         yield from _written(state, drawn, label, covered, stroke)
     if around:
         points = outline(want)
@@ -106,7 +107,8 @@ def _painted(state: State, hand: Hand, label: int, want: Mask, *, around: bool =
             ring = swept(want.shape, points, OUTLINE_SIZE) & widened(want)
             covered = polygon2mask(want.shape, np.array(points)) | ring
             thin = Stroke(points, 1, 2)
-            yield from _written(state, hand.resize(1), label, covered & widened(want), thin, "encircle")
+            drawn = _ready(state, label, thin).resize(1)
+            yield from _written(state, drawn, label, covered & widened(want), thin, "encircle")
 
 
 def _written(

@@ -74,6 +74,7 @@ OURS = {
     "split": lambda labels, _seen, points, first: ours.split(labels, points, first),
     "seeds": lambda labels, seen, seeds, first: ours.seeded(labels, seeds, first, seen),
     "delete": lambda labels, _seen, points: ours.deleted(labels, points),
+    "wipe": lambda labels, _seen, at: ours.deleted(labels, [at]),
     "smart fill": lambda labels, seen, at, extent, number: ours.smart(labels, at, extent, number, seen),
     "reshape all": lambda labels, _seen, how, pixels, times: _many(labels, None, how, pixels, times),
     "reshape": lambda labels, _seen, at, how, pixels, times: _many(labels, at, how, pixels, times),

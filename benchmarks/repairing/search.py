@@ -8,6 +8,7 @@ from math import dist
 from typing import Literal
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from repairing import ours, own
 from repairing.hand import Action, Hand
@@ -42,16 +43,14 @@ def task_of(
 
 def solve(task: Task, hand: Hand, way: Way) -> State | None:
     """Repair an error; None if nothing that was tried does."""
-    found = [_searched(task, hand, "napari")]
-    if way == "ours":
-        found.append(_searched(task, hand, "ours"))
-    return min((one for one in found if one is not None), key=lambda one: one.hand.cost.seconds, default=None)
+    found = _searched(task, hand, "napari", None)
+    return _searched(task, hand, "ours", found) if way == "ours" else found
 
 
-def _searched(task: Task, hand: Hand, way: Way) -> State | None:
+def _searched(task: Task, hand: Hand, way: Way, best: State | None) -> State | None:
+    """Return what is cheaper than the best so far, or that."""
     start = State(task.before, hand)
     beam = [(start, task.status(task.before))]
-    best: State | None = None
     for _ in range(3 * (len(task.error.true) + len(task.error.found)) + 4):
         found: dict[bytes, tuple[float, State, Status]] = {}
         for state, status in beam:
@@ -127,11 +126,18 @@ def shifted(action: Action, by: tuple[int, int]) -> Action:
 
 def nearest(errors: list[Error], truth: Labels, labels: Labels, at: tuple[float, float]) -> Error:
     """Return the error that is nearest to a place."""
+    boxes = ndi.find_objects(truth), ndi.find_objects(labels)
+
+    def far_from(image: Labels, number: int, box: tuple[slice, slice]) -> float:
+        places = np.argwhere(image[box] == number) + [side.start for side in box]
+        return float(np.hypot(*(places - np.array(at)).T).min())
 
     def far(error: Error) -> float:
-        there = np.isin(truth, list(error.true)) & (truth > 0) | np.isin(labels, list(error.found)) & (labels > 0)
-        places = np.argwhere(there)
-        return float(np.hypot(*(places - np.array(at)).T).min())
+        return min(
+            far_from(image, n, found[n - 1])
+            for image, found, ids in zip((truth, labels), boxes, (error.true, error.found), strict=True)
+            for n in ids
+        )
 
     return min(errors, key=far)
 

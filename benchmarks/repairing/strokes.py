@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import pairwise
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,27 @@ from repairing.hand import ZOOM
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.integer]
 Place = tuple[float, float]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# The same shapes are asked about again and again; so many answers are kept.
+KEPT = 2000
+
+
+def remembered(call: Callable[Concatenate[Mask, P], T]) -> Callable[Concatenate[Mask, P], T]:
+    """Keep what is said about a shape."""
+    kept: dict[tuple[object, ...], T] = {}
+
+    @wraps(call)
+    def asked(mask: Mask, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = mask.shape, mask.tobytes(), args, tuple(kwargs.items())
+        if key not in kept:
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[key] = call(mask, *args, **kwargs)
+        return kept[key]
+
+    return asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +84,11 @@ def disk(size: int) -> Mask:
 
 def swept(shape: tuple[int, ...], points: Sequence[Place], size: int) -> Mask:
     """Return what a stroke covers; dabs follow each other at a quarter of the brush, as in napari."""
+    return _swept(shape, tuple(points), size)
+
+
+@lru_cache(maxsize=KEPT)
+def _swept(shape: tuple[int, ...], points: tuple[Place, ...], size: int) -> Mask:
     covered = np.zeros(shape, bool)
     brush = disk(size)
     reach = len(brush) // 2
@@ -74,6 +101,7 @@ def swept(shape: tuple[int, ...], points: Sequence[Place], size: int) -> Mask:
             covered[rows, columns] |= brush[
                 rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
             ]
+    covered.flags.writeable = False
     return covered
 
 
@@ -101,6 +129,7 @@ def cropped(mask: Mask, margin: int = 2) -> tuple[Mask, tuple[int, int]]:
     return np.pad(part, margin), (int(rows[0]) - margin, int(columns[0]) - margin)
 
 
+@remembered
 def centre(mask: Mask) -> tuple[tuple[int, int], float]:
     """Return the place deepest in a shape, and how wide the shape is there."""
     part, (top, left) = cropped(mask)
@@ -139,7 +168,8 @@ def widened(mask: Mask) -> Mask:
     return found
 
 
-def strokes(mask: Mask, now: int) -> Iterator[Stroke]:
+@remembered
+def strokes(mask: Mask, now: int) -> list[Stroke]:
     """Offer strokes that cover a shape: one dab, a straight stroke, a loop inside of its outline.
 
     Parameters
@@ -148,8 +178,10 @@ def strokes(mask: Mask, now: int) -> Iterator[Stroke]:
     now : int
         Size of the brush as it is, which costs nothing.
     """
-    if not mask.any():
-        return
+    return list(dict.fromkeys(_strokes(mask, now))) if mask.any() else []
+
+
+def _strokes(mask: Mask, now: int) -> Iterator[Stroke]:
     middle, width = centre(mask)
     points = np.argwhere(mask).astype(float)
     mass = points.mean(axis=0)
@@ -196,6 +228,7 @@ def _loops(mask: Mask, now: int, width: float) -> Iterator[Stroke]:
             yield Stroke.along(path, size, max(1.0, size / 3))
 
 
+@remembered
 def outline(mask: Mask) -> tuple[Place, ...]:
     """Return the outline of a shape as a hand would draw it."""
     part, corner = cropped(mask)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,8 @@ class Task:
         Of the whole image.
     least : float
         Intersection over union that is good enough.
+    statuses, proposals : dict
+        What was asked already, by labels, and by where smart fill was clicked.
     """
 
     truth: Labels
@@ -74,6 +77,8 @@ class Task:
     error: Error
     seen: Overlaps
     least: float
+    statuses: dict[bytes, Status] = field(default_factory=dict, repr=False, compare=False)
+    proposals: dict[tuple[Any, ...], dict[float, Mask | None]] = field(default_factory=dict, repr=False, compare=False)
 
     def mask(self, t: int) -> Mask:
         """Return where a true object is."""
@@ -87,6 +92,12 @@ class Task:
 
     def status(self, labels: Labels) -> Status:
         """Look at what is there now."""
+        key = labels.tobytes()
+        if key not in self.statuses:
+            self.statuses[key] = self._status(labels)
+        return self.statuses[key]
+
+    def _status(self, labels: Labels) -> Status:
         now = Overlaps.of(self.truth, labels)
         mine = {n for n in now.found_px if n in self.error.found or n not in self.seen.found_px}
         true: dict[int, float] = {}

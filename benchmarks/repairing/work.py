@@ -84,7 +84,8 @@ def repair(sample: Sample, way: Way, least: float, sheet: replaying.Paper | None
     sheet : optional
         Where it is done; by default in one of napari's layers that nobody sees.
     """
-    hand = Hand((sample.labels.shape[0] / 2, sample.labels.shape[1] / 2), int(sample.labels.max()) + 1)
+    middle = sample.labels.shape[0] / 2, sample.labels.shape[1] / 2
+    hand = Hand(middle, int(sample.labels.max()) + 1, quick=way == "ours")
     begun = _everywhere(sample, hand, least) if way == "ours" and sheet is None else None
     found = _one_by_one(sample, way, least, sheet or _fresh(sample), hand)
     if begun is None:

@@ -10,7 +10,10 @@ from scenes import disks
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from repairing.hand import Hand
 from repairing.matching import Overlaps, errors_of
+from repairing.ours import Seen
+from repairing.replaying import Sheet
 from repairing.work import Sample, repair
 
 from napari_unet.gui.tools.toolbox import TOOL_KEYS
@@ -114,6 +117,14 @@ class Viewed:
     def _merge(self, points, drawn):
         self.hand.draw(*points) if drawn else [self.hand.click(at) for at in points]
 
+    def _wipe(self, at):
+        self.hand.move(at)
+        self.hand.press("W")
+
+    def _take(self, at):
+        self.hand.move(at)
+        self.hand.press("Q")
+
     def _delete(self, points):
         self._stroke(points)
 
@@ -147,3 +158,17 @@ def test_a_plan_does_in_a_viewer_what_it_says(scene, way):
     assert by_hand.counter.clicks == sum(row["clicks"] for row in rows)
     if way == "ours":
         assert by_hand.counter.keys + by_hand.modifiers == sum(row["keys"] for row in rows)
+        assert "wipe" in {name for row in rows for name in row["actions"]}
+        takes_a_label_by_a_key(by_hand)
+
+
+def takes_a_label_by_a_key(by_hand):
+    before, counter = np.array(by_hand.layer.data, np.int32), by_hand.counter
+    clicks, keys, label = counter.clicks, counter.keys, int(before[75, 30])
+    line = ((75.013, 30.013), (75.013, 60.013))
+    hand = Hand((50.0, 70.0), next_id=50, quick=True).choose(label, (75, 30), 9).take("paint").draw(line, 9)
+    actions = hand.did("paint", label, 10, False, line).actions
+    painted = by_hand.do(actions)
+    assert before[75, 60] == 0 != label == painted[75, 60]
+    assert np.array_equal(painted, Sheet(before, Seen(seen())).do(actions))
+    assert (counter.clicks - clicks, counter.keys - keys) == (hand.cost.clicks, hand.cost.keys) == (1, 1)

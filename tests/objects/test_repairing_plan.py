@@ -55,3 +55,14 @@ def test_a_hand_counts_what_it_does():
     assert drawn.resize(11).cost.keys == drawn.cost.keys + 1
     assert drawn.choose_new().label == 5
     assert drawn.actions[0] == ("tool", "fill")
+
+
+def test_a_label_is_taken_by_a_key_a_click_or_from_before():
+    hand = Hand((10.0, 10.0), next_id=5, label=2)
+    picked = hand.choose(3, (10, 10), 4)
+    assert (picked.cost.clicks, picked.cost.keys, picked.tool) == (1, 1, "pick")
+    swapped = picked.choose(0, (10, 10), 4).choose(3, (10, 10), 4)
+    assert (swapped.cost.clicks, swapped.cost.keys) == (1, 3)
+    assert picked.choose_new().choose(3, (10, 10), 4).cost.clicks == 2  # X would bring back background
+    quick = Hand((10.0, 10.0), next_id=5, label=2, quick=True).choose(3, (10, 10), 4).take("paint")
+    assert (quick.cost.clicks, quick.cost.keys) == (0, 1)

@@ -101,7 +101,7 @@ def _swept(shape: tuple[int, ...], points: tuple[Place, ...], size: int) -> Mask
             covered[rows, columns] |= brush[
                 rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
             ]
-    covered.flags.writeable = False
+    covered.setflags(write=False)
     return covered
 
 

@@ -72,19 +72,20 @@ def guess_axes(layer: Layer) -> str:
     """Guess the axes of a layer's array from its colours, axis labels and shape.
 
     Names such as ("t", "z", "y", "x") or ("time", "y", "x") are believed. Otherwise the last two
-    dimensions are Y and X; a first one of 2 to 4 in three dimensions is taken for channels.
+    dimensions are Y and X; a first one of 2 to 4 in three dimensions is taken for channels, unless
+    the layer has colours.
     """
     if getattr(layer, "rgb", False):
-        return _guess(layer, full_resolution(layer).shape[:-1]) + "C"
+        return _guess(layer, full_resolution(layer).shape[:-1], most_channels=0) + "C"
     return _guess(layer, full_resolution(layer).shape)
 
 
-def _guess(layer: Layer, shape: tuple[int, ...]) -> str:
+def _guess(layer: Layer, shape: tuple[int, ...], most_channels: int = _MOST_CHANNELS) -> str:
     names = [str(name).lower() for name in layer.axis_labels]
     letters = "".join(_WORDS.get(name, name.upper()) for name in names)
     if set(letters) <= set(CANONICAL) and len(set(letters)) == len(shape) and {*"YX"} <= {*letters}:
         return letters
-    if len(shape) == 3 and 2 <= shape[0] <= _MOST_CHANNELS < min(shape[1:]):
+    if len(shape) == 3 and 2 <= shape[0] <= most_channels < min(shape[1:]):
         return "CYX"
     return {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}.get(len(shape), "")
 
@@ -165,8 +166,18 @@ class Frame:
 
 
 def frame_of(layer: ImageLayer, axes: str) -> Frame:
-    """Work out where labels of an image layer go."""
-    size = sizes(full_resolution(layer).shape, axes)
+    """Work out where labels of an image layer go.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    axes : str
+        Of the image, or of labels of it, which have no leading or colour channel axis.
+    """
+    shape = full_resolution(layer).shape
+    if len(axes) < len(shape):
+        axes = f"{axes}C" if getattr(layer, "rgb", False) else f"C{axes}"
+    size = sizes(shape, axes)
     own = axes.removesuffix("C") if getattr(layer, "rgb", False) else axes
     kept = own.removeprefix("C")
     dims = [own.index(axis) for axis in kept]

@@ -14,6 +14,7 @@ from napari_unet.gui import layers
     [
         ((20, 30), {}, "YX"),
         ((20, 30, 3), {"rgb": True}, "YXC"),
+        ((4, 20, 30, 3), {"rgb": True}, "ZYXC"),
         ((5, 20, 30), {}, "ZYX"),
         ((3, 20, 30), {}, "CYX"),
         ((2, 5, 20, 30), {}, "TZYX"),

@@ -195,3 +195,37 @@ def test_correcting_may_begin_while_the_project_is_being_looked_for(viewer, clie
         qtbot.waitUntil(lambda: kept(again).saved, timeout=20000)
     finally:
         again.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "way"),
+    [
+        ((64, 80, 3), {"rgb": True}, "keep_both"),
+        ((9, 64, 80, 3), {"rgb": True}, "go_on"),
+        ((3, 64, 80), {}, "go_on"),
+    ],
+    ids=["colours", "stack of colours", "channels first"],
+)
+def test_corrections_of_images_with_channels_come_back(viewer, client, controller, qtbot, shape, kind, way):
+    image = np.random.default_rng(1).integers(0, 250, shape).astype(np.uint8)
+    viewer.add_image(image, name="stained", **kind)
+    correction, _ = start(controller, qtbot)
+    assert correction.ndim == (3 if len(shape) == 4 else 2)
+    correction.paint((0,) * (correction.ndim - 2) + (20, 30), 5)
+    controller.correcting.mark("visible")
+    before = correction.data.copy()
+    controller.keeper.close()
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    again = Controller(viewer, client)
+    try:
+        viewer.add_image(image, name="stained", **kind)
+        qtbot.waitUntil(lambda: kept(again).offer is not None, timeout=20000)
+        getattr(again.keeper, way)()
+        qtbot.waitUntil(lambda: kept(again).saved, timeout=20000)
+        back, reviewed = again._desk.correction()
+        assert before.any()
+        assert np.array_equal(back.data, before)
+        assert reviewed.data.any()
+    finally:
+        again.close()

@@ -283,6 +283,12 @@ def test_smoothing_takes_off_spikes():
     assert np.mean((after > 0) != disk(labels.shape, (80, 100), 30)) < 0.01
 
 
+def test_smoothing_removes_no_speck():
+    labels = np.zeros((20, 20), np.uint16)
+    labels[9, 9:12] = 4
+    assert not reshape(labels, 4, boxes(labels)[4], "smooth")
+
+
 def test_slices_between_two_are_interpolated():
     labels = np.zeros((9, 100, 140), np.uint16)
     labels[1][disk((100, 140), (40, 40), 10)] = 6

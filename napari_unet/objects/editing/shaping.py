@@ -30,7 +30,8 @@ def reshape(
         That holds it.
     how : str
         "grow" and "shrink" move the outline by `pixels`; growing stops at other objects. "fill holes" fills what
-        is background and wholly enclosed, in a volume in each slice. "smooth" takes the majority within `pixels`.
+        is background and wholly enclosed, in a volume in each slice. "smooth" takes the majority within `pixels`,
+        and leaves an object alone that is too small for that.
         "keep largest" removes all but the largest connected piece.
     pixels : int
     spacing : sequence of float, optional
@@ -110,7 +111,7 @@ def _smooth(mask: Mask, pixels: int, units: Units) -> Mask:
     sigma = [pixels / unit for unit in units]
     share = ndi.gaussian_filter(mask.astype(np.float32), sigma, mode="nearest", truncate=3)
     smooth: Mask = share >= 0.5
-    return smooth
+    return smooth if smooth.any() else mask  # a speck has no outline to round, and must not vanish
 
 
 def _keep_largest(mask: Mask, _pixels: int, _units: Units) -> Mask:

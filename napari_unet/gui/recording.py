@@ -59,6 +59,7 @@ class Recorder:
         self._wrap("redo", lambda: layer._redo_history)  # noqa: SLF001
         if strokes:
             self._wrap("_abort_stroke", lambda: [layer._staged_history])  # noqa: SLF001
+        self._sweeps = sweep
         if sweep:
             self._wrap_save()
         self._timer = QTimer()
@@ -157,13 +158,13 @@ class Recorder:
         self._looked.clear()
         self._array, self._staged = self._layer.data, 0
         self._sums.clear()
-        for place in islice(self._visible_blocks(), MOST_BLOCKS):
+        for place in islice(self._visible_blocks() if self._sweeps else (), MOST_BLOCKS):
             self._sums[place] = self._sum(place)[1]
         self._tell("data", [whole(self._array.shape)])
 
     def _tell(self, kind: str, boxes: list[Box]) -> None:
         self._looked.clear()
-        for box in boxes:
+        for box in boxes if self._sweeps else ():
             self._forget(box)
         self._on_edit(kind, boxes)
 

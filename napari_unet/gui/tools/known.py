@@ -14,7 +14,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import LabelsError
-from napari_unet.gui.recording import boxes_of
+from napari_unet.gui.recording import Recorder, boxes_of
 from napari_unet.gui.tools.pane import Pane
 from napari_unet.objects.editing.changes import Box, find_object, union
 from napari_unet.objects.editing.index import ObjectIndex
@@ -35,8 +35,6 @@ class _Watch:
 class Known:
     """Boxes of all objects, and which ids are free.
 
-    Undoing and redoing need no attention: what they bring back has been seen before, and boxes never shrink.
-
     Parameters
     ----------
     layer : Labels
@@ -49,6 +47,7 @@ class Known:
         self._top: int | None = None
         layer.events.paint.connect(self._on_paint)
         layer.events.data.connect(self._on_data)
+        self._recorder = Recorder(layer, self._on_edit, sweep=False)
         self._start()
 
     @property
@@ -65,6 +64,7 @@ class Known:
         """Stop looking."""
         self._closed = True
         self._watch.waiting.put(None)
+        self._recorder.close()
         self._layer.events.paint.disconnect(self._on_paint)
         self._layer.events.data.disconnect(self._on_data)
 
@@ -133,6 +133,12 @@ class Known:
         watch.heard += 1
         # napari tells of some edits right before they are written.
         QTimer.singleShot(0, lambda: watch.waiting.put(boxes))
+
+    def _on_edit(self, kind: str, boxes: list[Box]) -> None:
+        """Look at what is back: it may have been gone when it was to be looked at."""
+        if kind in {"undo", "redo"} and not self._closed:
+            self._watch.heard += 1
+            self._watch.waiting.put(boxes)
 
     def _on_data(self, _event: object = None) -> None:
         """Begin anew with another array."""

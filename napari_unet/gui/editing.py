@@ -20,7 +20,8 @@ LARGE_BYTES, LATER_S = 50_000_000, 1.0
 def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int] = ()) -> list[Box]:
     """Write changes as one step that Ctrl+Z takes back.
 
-    Like a stroke of the brush, it is told by the layer's event `paint`.
+    Like a stroke of the brush, it is told by the layer's event `paint`. What has been painted so far of a stroke that
+    goes on becomes a step before it.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int]
     fixed = tuple((at, at + 1) for at in place)
     boxes = []
     keep_what_goes(layer)
+    layer._commit_staged_history()  # noqa: SLF001  # pinned by a test
     with layer.block_history():
         for change in changes:
             box = (*fixed, *change.box)

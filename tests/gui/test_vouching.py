@@ -109,6 +109,19 @@ def test_what_somebody_vouched_for_is_never_taken_back(patient, viewer, controll
     assert reviewed.data[4].all()
 
 
+def test_a_mark_that_comes_during_a_stroke_is_a_step_of_its_own(patient, stack):
+    correction, reviewed = stack
+    reviewed._begin_stroke()  # as napari does when the mouse is pressed
+    reviewed.paint((2, 80, 100), 1)
+    correction.paint((2, 30, 40), 3)
+    assert reviewed.data[2, 30, 40] == 1
+    correction.undo()
+    assert reviewed.data[2, 30, 40] == 0
+    reviewed.paint((2, 90, 100), 1)
+    reviewed._commit_stroke()
+    assert (reviewed.data[2, (80, 90), 100] == 1).all()
+
+
 def test_a_prediction_is_not_vouched_for(patient, stack):
     correction, reviewed = stack
     correction.paint((2, 30, 30), 3)

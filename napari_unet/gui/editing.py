@@ -17,7 +17,7 @@ from napari_unet.objects.editing.changes import Box, Change, slices
 LARGE_BYTES, LATER_S = 50_000_000, 1.0
 
 
-def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int] = ()) -> list[Box]:
+def apply_changes(layer: Labels, changes: Sequence[Change]) -> None:
     """Write changes as one step that Ctrl+Z takes back.
 
     Like a stroke of the brush, it is told by the layer's event `paint`. What has been painted so far of a stroke that
@@ -28,27 +28,15 @@ def apply_changes(layer: Labels, changes: Sequence[Change], place: Sequence[int]
     layer : Labels
         The layer itself, no proxy of it.
     changes : sequence of Change
-        Along the last axes of the layer.
-    place : sequence of int
-        Where they are along the first axes, such as the slice on the screen.
-
-    Returns
-    -------
-    list of Box
-        What has changed, along all axes of the layer.
+        Along all axes of the layer.
     """
-    fixed = tuple((at, at + 1) for at in place)
-    boxes = []
     keep_what_goes(layer)
     layer._commit_staged_history()  # noqa: SLF001  # pinned by a test
     with layer.block_history():
         for change in changes:
-            box = (*fixed, *change.box)
-            write_undoably(layer, box, change.values.reshape([stop - start for start, stop in box]))
-            boxes.append(box)
-    if boxes:
-        show(layer, boxes)
-    return boxes
+            write_undoably(layer, change.box, change.values)
+    if changes:
+        show(layer, [change.box for change in changes])
 
 
 def write_undoably(layer: Labels, box: Box, values: npt.NDArray[Any]) -> None:

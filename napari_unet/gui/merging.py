@@ -12,10 +12,12 @@ from napari.layers import Labels
 from napari_unet.errors import LabelsError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.editing import apply_changes
 from napari_unet.gui.margins import unseen
 from napari_unet.gui.tasks import Aside, Remote
 from napari_unet.jobs.requests import ArrayRef, MergeRequest, MergeResult
 from napari_unet.jobs.scratch import open_array
+from napari_unet.objects.editing.changes import changes_of, slices, whole
 from napari_unet.weights.spec import Meaning
 
 _MOST_TRIES = 20
@@ -99,10 +101,7 @@ def snapshot(layer: Labels) -> Labelled:
 
 
 def replace_undoably(layer: Labels, data: Labelled) -> None:
-    """Give a label layer new values as one step that Ctrl+Z takes back.
-
-    Plane by plane, and only the box that changes: napari's history takes slices as well as an index
-    for each pixel, which for a stack would be gigabytes.
+    """Give a label layer new values as one step that Ctrl+Z takes back: plane by plane, and only the box that changes.
 
     Parameters
     ----------
@@ -110,18 +109,6 @@ def replace_undoably(layer: Labels, data: Labelled) -> None:
         The layer itself, no proxy of it.
     data : array of the layer's shape
     """
-    array = layer.data
-    with layer.block_history():
-        for place in np.ndindex(*array.shape[:-2]):
-            changed = np.asarray(array[place]) != data[place]
-            if changed.any():
-                box = (*(slice(i, i + 1) for i in place), *(_extent(changed.any(axis=axis)) for axis in (1, 0)))
-                new = data[box].astype(array.dtype)
-                layer._save_history((box, np.array(array[box]), new))  # noqa: SLF001  # pinned by a test
-                array[box] = new
-    layer.refresh()
-
-
-def _extent(used: npt.NDArray[np.bool_]) -> slice:
-    places = np.flatnonzero(used)
-    return slice(int(places[0]), int(places[-1]) + 1)
+    array, plane = layer.data, whole(data.shape[-2:])
+    boxes = ((*((at, at + 1) for at in place), *plane) for place in np.ndindex(*data.shape[:-2]))
+    apply_changes(layer, [change for box in boxes for change in changes_of(array, box, data[slices(box)])])

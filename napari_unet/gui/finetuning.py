@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from napari_unet.errors import JobError, LabelsError, ModelError
-from napari_unet.events import Event, Progress, StepDone, TileDone, ValidationDone, ViewDone
+from napari_unet.events import Event, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.gui import layers
 from napari_unet.gui.choosing import reading_of
 from napari_unet.gui.desk import Desk
@@ -72,6 +72,7 @@ class FineTuning:
         self._number = 0
         self._discarding = False
         self._at = (0, 0.0)  # step and seconds
+        self._remarks: tuple[str, ...] = ()  # what the user should still know at the end
         self._running: LiveView | None = None  # while a model learns
         self._view: LiveView | None = None  # of the proposed model
         desk.viewer.layers.events.removed.connect(self._on_removed)
@@ -167,7 +168,8 @@ class FineTuning:
 
     def _task(self, model: ModelChoice, pairs: list[Pair]) -> Task:
         state, refs = self._desk.state, list[ArrayRef]()
-        self._discarding, self._at, state.training = False, (0, 0.0), Training(sentence="Preparing…")
+        self._discarding, self._at, self._remarks = False, (0, 0.0), ()
+        state.training = Training(sentence="Preparing…")
         self._running, begun = live_view(self._desk), self._halting.begin(model)
         try:
             if self._running is not None and state.live:
@@ -179,7 +181,7 @@ class FineTuning:
             raise self._with_advice(error, begun) from error
         finally:
             state.training = Training()
-            if self._running is not None:
+            if self._running is not None and self._desk.open:  # the viewer may be closing
                 self._running.close(self._desk)
             self._desk.release(*refs)
 
@@ -198,7 +200,8 @@ class FineTuning:
         if self._view is not None and result.seen is not None and self._view.show_new(self._desk):
             state.compared = "after"
         state.proposal = Proposal(result=result, base=model)
-        state.tell("Fine-tuning is done. Decide about the new model in step 4.")
+        done = "Fine-tuning is done. Decide about the new model in step 4."
+        state.tell(" ".join((done, *self._remarks)), "warning" if self._remarks else "info")
 
     def _with_advice(self, error: Exception, begun: tuple[Path, Begun] | None) -> Exception:
         """Return an error that ended the training, and what to do about it."""
@@ -264,6 +267,8 @@ class FineTuning:
                 pass
             case _:
                 self._desk.show(event)
+                if isinstance(event, Notice) and self._at[0]:
+                    self._remarks = (*self._remarks, event.text)
                 if isinstance(event, Progress) and not state.training.paused:
                     state.training = state.training.model_copy(update={"sentence": f"{event.stage}…"})
 

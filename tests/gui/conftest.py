@@ -12,6 +12,7 @@ from scenes import FLAT, Scene
 
 from napari_unet.gui import controller as controller_module
 from napari_unet.gui.controller import Controller
+from napari_unet.gui.panels import Workbench
 from napari_unet.gui.state import ModelChoice
 from napari_unet.weights.spec import Provenance, untrained_spec
 
@@ -118,3 +119,38 @@ def scene(make_napari_viewer_proxy, qtbot, client):
     yield make
     for controller in made:
         controller.close()
+
+
+@pytest.fixture
+def reviewed(viewer, controller, qtbot, blobs):
+    """An image whose correction is reviewed in its upper half."""
+    viewer.add_image(blobs)
+    controller.correcting.start()
+    correction, reviewed = controller._desk.correction()
+    correction.data_setitem(tuple(np.nonzero(blobs[:48] > 0)), 7)
+    reviewed.data_setitem(tuple(np.nonzero(np.ones((48, 128)))), 1)
+    qtbot.waitUntil(lambda: any(count.reviewed_px for count in controller.state.counts))
+    return correction, reviewed
+
+
+@pytest.fixture
+def proposed(controller, idle, reviewed):
+    controller.finetuning.start()
+    idle()
+    return controller.state.proposal
+
+
+@pytest.fixture
+def step(viewer, controller, qtbot):
+    panel = Workbench(viewer)
+    qtbot.addWidget(panel)
+    return panel.steps["Fine-tune"]
+
+
+@pytest.fixture
+def training(controller, client, reviewed, step, qtbot):
+    """A training that stands still after its third step."""
+    client.best_so_far, client.hold_at_step = True, 3
+    qtbot.mouseClick(step.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: client.hold)
+    return step

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.errors import NapariUnetError
-from napari_unet.events import Progress, StepDone, TileDone, ValidationDone, ViewDone
+from napari_unet.events import Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import Cost
 from napari_unet.jobs.finetuned import Seen
@@ -43,7 +43,7 @@ class FakeClient:
         self.closed = False
         self.hold_at_step = self.fail_at_step = 0
         self.error = NapariUnetError("It broke.")
-        self.best_so_far = False
+        self.best_so_far, self.notice = False, ""
         self.tiles = 0
         self.candidate = candidate
         self.result = {"accepted": True, "old_score": 0.5, "new_score": 0.7, "sentence": "Better: 0.70, was 0.50."}
@@ -171,6 +171,8 @@ class FakeClient:
             if step == self.hold_at_step:
                 self.hold, self.hold_at_step = True, 0
                 yield Progress("Checking", 1, 1)
+            if step == 2 and self.notice:
+                yield Notice(self.notice)
             if step == self.fail_at_step:
                 raise self.error
             if self._running[0] in self.cancelled:

@@ -76,6 +76,7 @@ class CorrectStep(Step):
         self._lay_out()
         self.bind(self._show_count, "counts", "image")
         self.bind(self._enable, "activity", "image", "counts", "axes")
+        self.bind(self._stand_back, "keeping", "counts", "image")
 
     def set_theme(self, theme: str) -> None:
         """Draw the picture in the colours of a theme."""
@@ -110,11 +111,14 @@ class CorrectStep(Step):
     def _show_count(self) -> None:
         count = self._mine()
         self.start.setText("Start correcting" if count is None else "Go on correcting")
-        set_primary(self.start, count is None)
         say(self.how, _FIRST if count is None else _HOW)
         nothing = self.state.image is None
         say(self.obstacle, "No image is chosen. Open one, or take one from File > Open Sample." if nothing else "")
         say(self.count, "" if count is None else in_words(count))
+
+    def _stand_back(self) -> None:
+        """Let the offer to bring earlier corrections back be the one button that stands out."""
+        set_primary(self.start, self._mine() is None and self.state.keeping.offer is None)
 
     def _enable(self) -> None:
         started = self._mine() is not None

@@ -43,7 +43,7 @@ class SavingLine(Step):
         if keeping.offer is not None:
             say(self.offer, offered(keeping.offer))
             for choice in (self.both, self.saved):
-                choice.setVisible(keeping.offer.edits > 0)
+                choice.setVisible(keeping.offer.crashed and keeping.offer.edits > 0)
         if not keeping.kept:
             return
         if keeping.problem:

@@ -8,6 +8,7 @@ The thresholds are those of `CHOSEN`, found on the held-out fifth of ``train`` w
 from __future__ import annotations
 
 import argparse
+import copy
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 
 import napari_unet as nu
 from napari_unet.objects.config import ObjectOptions
+from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Provenance
 from patches import DIAMETER_PX, PATCH_PX
 from planes import KINDS, NORMALIZATION, held_out_names, read_samples
@@ -24,8 +26,8 @@ from train import RECIPES, Recipe
 TITLES = {"nuclei": "Nuclei", "nuclei-fluorescence": "Nuclei in fluorescence", "nuclei-small": "Nuclei, small"}
 KIND_NAMES = {"fluo": "in fluorescence", "colour": "of stained tissue", "bright": "in brightfield"}
 CHOSEN = {
-    "nuclei": ObjectOptions(threshold=0.6, seed_threshold=0.8),
-    "nuclei-fluorescence": ObjectOptions(threshold=0.6, seed_threshold=0.8),
+    "nuclei": ObjectOptions(threshold=0.5, seed_threshold=0.7),
+    "nuclei-fluorescence": ObjectOptions(threshold=0.7, seed_threshold=0.9),
     "nuclei-small": ObjectOptions(threshold=0.6, seed_threshold=0.8),
 }
 SOURCE = (
@@ -41,10 +43,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("napari_unet/weights/models"))
+    parser.add_argument("--older", type=Path, help="model that the training started from, to mix the weights with")
+    parser.add_argument("--share", type=float, default=1.0, help="of the trained weights in that mixture")
     args = parser.parse_args()
     recipe = RECIPES[args.name]
     step = int(torch.load(args.work / f"{args.name}.pt", weights_only=True)["step"])
-    described = nu.load_model(args.work / f"{args.name}.safetensors").with_spec(
+    trained = nu.load_model(args.work / f"{args.name}.safetensors")
+    older = nu.load_model(args.older) if args.older else None
+    described = (trained if older is None else mixed(older, trained, args.share)).with_spec(
         name=TITLES[args.name],
         normalization=NORMALIZATION,
         diameter_px=DIAMETER_PX,
@@ -53,9 +59,21 @@ def main() -> None:
         objects=CHOSEN[args.name],
         provenance=provenance(args.name, recipe, args.data, step),
     )
+    if older is not None:
+        start = older.spec.provenance.notes
+        notes = f"{described.spec.provenance.notes}, starting from: {start}; {args.share} of the new weights"
+        described = described.with_spec(provenance=described.spec.provenance.model_copy(update={"notes": notes}))
     path = args.out / f"{args.name}.safetensors"
     described.save(path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def mixed(older: Model, newer: Model, share: float) -> Model:
+    """Mix the weights of a model and its successor (Wortsman et al. 2022, https://arxiv.org/abs/2109.01903)."""
+    network, old = copy.deepcopy(newer.network), older.network.state_dict()
+    new = newer.network.state_dict()
+    network.load_state_dict({n: old[n].lerp(new[n], share) if new[n].is_floating_point() else new[n] for n in new})
+    return Model(network, newer.spec)
 
 
 def provenance(name: str, recipe: Recipe, data: Path, step: int) -> Provenance:

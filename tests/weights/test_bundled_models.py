@@ -12,7 +12,8 @@ from napari_unet.weights.file import read_spec
 MEGABYTES = {"nuclei": 10, "nuclei-fluorescence": 10, "nuclei-small": 1}
 # Far below what they reach on these three images, and far above what anything broken would.
 LEAST = {"fluorescence": 0.6, "tissue": 0.3, "brightfield": 0.3}
-SAMPLES = {"nuclei-fluorescence": ["fluorescence"]}
+# What each is for.
+SAMPLES = {"nuclei-fluorescence": ["fluorescence"], "nuclei-small": ["fluorescence", "tissue"]}
 
 
 @pytest.fixture(params=bundled())

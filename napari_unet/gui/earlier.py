@@ -83,6 +83,11 @@ def offer_of(found: Found) -> KeptOffer:
     )
 
 
+def announced(found: Found) -> str:
+    """Say that there is something, wherever the user is in the panel."""
+    return f"This image was corrected before, last on {offer_of(found).when}. Step 3 offers to go on with that."
+
+
 def told(restored: Restored) -> str:
     """Say what has been brought back."""
     edits = f"{restored.edits:,} edit{'s' if restored.edits != 1 else ''}"

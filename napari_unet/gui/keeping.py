@@ -21,7 +21,7 @@ from qtpy.QtCore import QTimer
 from napari_unet.errors import LabelsError, NapariUnetError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
-from napari_unet.gui.earlier import Found, clock, find, identity, last_saved, offer_of, show_beside, told
+from napari_unet.gui.earlier import Found, announced, clock, find, identity, last_saved, offer_of, show_beside, told
 from napari_unet.gui.recording import STROKE, Recorder
 from napari_unet.gui.state import Keeping
 from napari_unet.gui.tasks import Aside, AsideThread
@@ -155,6 +155,8 @@ class Keeper:
         if found is not None:
             self._found[image] = found
             self._know(image, found.project)
+            if not waiting:
+                self._desk.state.tell(announced(found))
         if waiting:
             self.begin(image)
         self._show()

@@ -64,6 +64,7 @@ def test_they_come_back_after_closing(viewer, client, trained, controller, image
         viewer.add_image(IMAGE, name="cells again", scale=(2, 0.5, 0.5))
         qtbot.waitUntil(lambda: kept(again).offer is not None, timeout=20000)
         assert not kept(again).offer.crashed
+        assert "Step 3 offers to go on" in again.state.message.text
         again.keeper.go_on()
         back, reviewed = again._desk.correction()
         assert np.array_equal(back.data, before)

@@ -95,7 +95,7 @@ def test_cancel_ends_a_job_at_its_next_event(client):
     begin = time.monotonic()
     messages = collect(client, ends(job))
     assert messages[-1] == JobCancelled(job)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5  # not ended by force
     assert client.alive
 
 
@@ -246,7 +246,7 @@ def test_close_leaves_no_process_and_is_final(client):
     pid = client.process_id
     begin = time.monotonic()
     client.close()
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
     assert not is_running(pid)
     assert client.poll() == []
     with pytest.raises(JobError, match="closed"):

@@ -346,7 +346,7 @@ def test_real_worker_cancels_within_a_tile(client, scratch, model_file):
     begin = time.monotonic()
     client.cancel(job)
     assert collect(client, ends(job))[-1] == JobCancelled(job)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5  # not ended by force
 
 
 def test_real_worker_answers_a_cancelled_fit_with_a_candidate(client, scratch, model_file):

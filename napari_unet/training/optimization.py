@@ -84,8 +84,8 @@ class Trainer:
     def _begin_to_learn(self) -> None:
         """Prepare the layers for a step; those that normalize by remembered statistics keep them, if there are any.
 
-        A trained network that has seen a dozen steps with statistics of their few patches is worse than before,
-        because what it remembers has not followed: see the benchmarks.
+        A trained network that has seen a dozen steps with statistics of their few patches is worse than before, because
+        what it remembers has followed only in part (``benchmarks/few_steps.py``).
         """
         self.network.train()
         for layer in self.network.modules():

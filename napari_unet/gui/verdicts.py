@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from napari_unet.jobs.finetuned import Measured
 from napari_unet.jobs.requests import FinetuneResult
-from napari_unet.training.gate import MAX_FORGOTTEN
+from napari_unet.training.config import MAX_FORGOTTEN
 from napari_unet.weights.spec import Meaning
 
 MEASURES: dict[Meaning, str] = {

@@ -7,6 +7,9 @@ from pydantic import Field
 from napari_unet.networks.spec import Config
 from napari_unet.training.budget import Clock
 
+MAX_FORGOTTEN = 0.03
+"""What a new model may lose on the images that the old one came with; in the unit of the score."""
+
 
 class FineTuneConfig(Config):
     """Settings of a fine-tuning.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from napari_unet.training.config import MAX_FORGOTTEN
 from napari_unet.training.metrics import Tally, values
 from napari_unet.weights.spec import Meaning
 
@@ -14,8 +15,6 @@ DRAWS = 1000
 MOST_UNITS = 1000
 SURE = 0.95
 """How sure it must be that the new model is better, and not merely luckier."""
-MAX_FORGOTTEN = 0.03
-"""What a model may lose on the images that it came with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,6 @@ PLUGIN = "napari-unet"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = (1360, 860)
 BUDGET_S = 40
-DIAMETER_PX = 10.0  # of the nuclei in the section
 
 
 def settle(seconds: float = 0.4) -> None:
@@ -78,10 +77,9 @@ class Photographer:
         print(self.folder / f"{name}.png")
 
     def take_all(self) -> None:
-        """Take all pictures: the loop on tissue, and the fine-tuning where the truth is known."""
-        self.viewer.open_sample(PLUGIN, "ihc")
+        """Take all pictures: the loop on nuclei in fluorescence, and the fine-tuning where the truth is known."""
+        self.viewer.open_sample(PLUGIN, "fluorescence")
         self.shoot("workbench-model", "Model")
-        self.controller.state.diameter_px = DIAMETER_PX
         self.controller.segmenting.segment()
         self.idle()
         self.shoot("workbench-segment", "Segment")
@@ -91,7 +89,6 @@ class Photographer:
         self.list_objects()
         self.shoot("workbench-export", "Export")
         self.viewer.layers.clear()
-        self.controller.state.diameter_px = None
         self.fine_tune()
 
     def fine_tune(self) -> None:

@@ -196,7 +196,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results; made if it is missing.")] = Path("demo-output"),
     device: Device = "auto",
 ) -> None:
-    """Segment a real image that comes with scikit-image: nuclei in a tissue section."""
+    """Segment a real image that comes along: nuclei in fluorescence."""
     from napari_unet.cli.demo import run_demo
 
     run_demo(out, device)

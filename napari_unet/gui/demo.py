@@ -16,7 +16,7 @@ from napari_unet.gui.panels import Panel
 from napari_unet.gui.state import ViewerState
 
 PLUGIN = "napari-unet"
-DIAMETER_PX = 10.0  # of the nuclei in the sample, half of what the model was trained on
+SAMPLE = "fluorescence"
 _TIMEOUT_S = 600
 _WINDOW = (1360, 860)
 
@@ -26,7 +26,7 @@ class DemoError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Open napari with the panel, segment a section of tissue, start a correction, write files."""
+    """Open napari with the panel, segment nuclei in fluorescence, start a correction, write files."""
     parser = argparse.ArgumentParser(prog="python -m napari_unet.gui.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for the files")
     parser.add_argument("--exit", action="store_true", help="close napari when the files are written")
@@ -59,9 +59,8 @@ def run(viewer: napari.Viewer, out: Path) -> str:
     _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "U-Net workbench")
     assert isinstance(panel, Panel)
     controller = panel.controller
-    viewer.open_sample(PLUGIN, "ihc")
+    viewer.open_sample(PLUGIN, SAMPLE)
     panel.show_step("Segment")
-    controller.state.diameter_px = DIAMETER_PX
     controller.segmenting.segment()
     _wait(controller)
     segmented = controller.state.segmented
@@ -71,7 +70,7 @@ def run(viewer: napari.Viewer, out: Path) -> str:
     controller.correcting.start()
     _settle()
     files = _write(viewer, controller, out)
-    lines = [f"{segmented.objects} objects were found in a section of tissue (immunohistochemistry)."]
+    lines = [f"{segmented.objects} nuclei were found in a fluorescence image."]
     return "\n".join([*lines, *(f"{name + ':':18}{path}" for name, path in files.items())])
 
 
@@ -81,8 +80,8 @@ def _write(viewer: napari.Viewer, controller: Controller, out: Path) -> dict[str
     except OSError as error:
         raise DemoError(f'The folder "{out}" cannot be made ({error.strerror}). Give another one.') from error
     files = {
-        "masks": out / "ihc_masks.tif",
-        "table of objects": out / "ihc_objects.csv",
+        "masks": out / f"{SAMPLE}_masks.tif",
+        "table of objects": out / f"{SAMPLE}_objects.csv",
         "screenshot": out / "screenshot.png",
     }
     steps: tuple[tuple[Callable[[str], None], str], ...] = (

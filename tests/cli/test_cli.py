@@ -222,13 +222,13 @@ def test_models_lists_own_models_and_variants(run, tiny):
 @pytest.mark.skipif("nuclei" not in bundled(), reason="the starter model has not been trained yet")
 def test_demo_finds_nuclei_in_a_real_image(run, tmp_path):
     (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "ihc_masks.tif").write_bytes(b"of a former demonstration")
+    (tmp_path / "demo" / "fluorescence_masks.tif").write_bytes(b"of a former demonstration")
     code, out, err = run("demo", "--out", tmp_path / "demo", "--device", "cpu")
     assert code == 0, err
-    masks = tifffile.imread(tmp_path / "demo" / "ihc_masks.tif")
-    assert masks.shape == (512, 512)
+    masks = tifffile.imread(tmp_path / "demo" / "fluorescence_masks.tif")
+    assert masks.shape == (520, 696)
     assert len(np.unique(masks)) > 50
-    for name in ("ihc_masks.tif", "ihc_objects.csv", "ihc_overlay.png"):
+    for name in ("fluorescence_masks.tif", "fluorescence_objects.csv", "fluorescence_overlay.png"):
         assert str(tmp_path / "demo" / name) in out
         assert (tmp_path / "demo" / name).stat().st_size > 1000
 

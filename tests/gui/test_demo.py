@@ -13,8 +13,8 @@ def test_the_demonstration_leaves_masks_table_and_screenshot(tmp_path):
     assert done.returncode == 0, done.stderr
     count = int(done.stdout.split()[0])
     assert count > 50
-    assert int(read_image(tmp_path / "ihc_masks.tif").array.max()) == count
-    with (tmp_path / "ihc_objects.csv").open() as file:
+    assert int(read_image(tmp_path / "fluorescence_masks.tif").array.max()) == count
+    with (tmp_path / "fluorescence_objects.csv").open() as file:
         assert len(list(csv.DictReader(file))) == count
     assert (tmp_path / "screenshot.png").stat().st_size > 50_000
 

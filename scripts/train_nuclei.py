@@ -1,18 +1,16 @@
-"""Train the bundled starter model `nuclei`, and measure it against Otsu plus watershed.
+"""Train the bundled starter model `nuclei`; ``training_recipes/measure.py`` says how good it is.
 
     python scripts/train_nuclei.py --data FOLDER [--seconds 3600] [--out FILE]
-    python scripts/train_nuclei.py --data FOLDER --evaluate FILE
 
 FOLDER holds the images of the 2018 Data Science Bowl, BBBC038 of the Broad Bioimage Benchmark
 Collection (https://bbbc.broadinstitute.org/BBBC038, CC0), sorted as
 ``train|test/fluo|colour|bright/images|labels/NAME.tif``: fluorescence, stained tissue (RGB) and
-brightfield; labels are instance ids. It trains on ``train`` and reports on ``test``.
+brightfield; labels are instance ids. It trains on ``train``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
@@ -21,19 +19,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 import torch
-from scipy import ndimage as ndi
-from skimage.feature import peak_local_max
-from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
 
 import napari_unet as nu
-from napari_unet.events import Event, StepDone, ValidationDone, finish
+from napari_unet.events import Event, StepDone, ValidationDone
 from napari_unet.imaging.config import Normalization
-from napari_unet.imaging.image import Image, open_image
-from napari_unet.imaging.statistics import statistics_events
+from napari_unet.imaging.image import open_image
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.labelling import tidy
-from napari_unet.objects.linking import find_overlaps
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.fit import FineTuneResult, as_pair, finetune_events
 from napari_unet.training.pairs import TrainingPair
@@ -41,29 +32,23 @@ from napari_unet.weights.spec import Provenance
 
 KINDS = ("fluo", "colour", "bright")
 NORMALIZATION = Normalization(channels="grey", polarity="bright-objects", stain="haematoxylin")
-# Otsu's threshold does better on the luminance, so that is what it is given.
-LUMINANCE = Normalization(channels="grey", polarity="bright-objects", stain="luminance")
 PATCH_PX, BATCH = 128, 6
 # Of 0.5, 0.7, 0.8 and 0.9 the best compromise between crowded and faint nuclei, on ``train``.
 SEED_THRESHOLD = 0.7
 # Stained tissue and brightfield are rarer in the set, and harder, than fluorescence.
 EMPHASIS = {"fluo": 1.0, "colour": 1.5, "bright": 2.0}
-THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
 def main() -> None:
-    """Train and evaluate, or only evaluate."""
+    """Train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path("napari_unet/weights/models/nuclei.safetensors"))
-    parser.add_argument("--evaluate", type=Path, help="only measure this model")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.evaluate is None:
-        train(args.data, args.seconds, args.out)
-    evaluate(args.data, args.evaluate or args.out)
+    train(args.data, args.seconds, args.out)
 
 
 def read_pairs(folder: Path) -> list[tuple[str, TrainingPair]]:
@@ -146,45 +131,6 @@ def shuffled(pairs: list[TrainingPair]) -> list[int]:
 def diameters_px(labels: np.ndarray) -> np.ndarray:
     """Diameters of discs with the areas of the objects."""
     return np.sqrt(np.bincount(labels.ravel())[1:] * 4 / np.pi)
-
-
-def evaluate(data: Path, path: Path) -> None:
-    """Print AP50, mAP and Dice on each kind of ``test``, ours beside Otsu plus watershed."""
-    model = nu.load_model(path)
-    scores: dict[str, list[tuple[float, ...]]] = {}
-    for kind, pair in read_pairs(data / "test"):
-        truth = pair.labels[0, 0]
-        ours = nu.segment(model, np.asarray(pair.image.array), axes=pair.image.axes)
-        for name, labels in (("nuclei", ours), ("Otsu + watershed", otsu_watershed(pair.image))):
-            scores.setdefault(f"{kind}: {name}", []).append(agreement(labels, truth))
-    print(f"{'':34}  AP50   mAP   Dice  images")
-    for name, rows in scores.items():
-        print(f"{name:34} {'  '.join(f'{v:.3f}' for v in np.mean(rows, axis=0))}  {len(rows)}")
-    print(json.dumps({name: np.mean(rows, axis=0).round(4).tolist() for name, rows in scores.items()}))
-
-
-def otsu_watershed(image: Image) -> np.ndarray:
-    """Segment as people do without a network: Otsu's threshold, then a watershed on the distance."""
-    statistics = finish(statistics_events(image, LUMINANCE))
-    size = image.sizes
-    grey = statistics.normalize(image.read(0, slice(0, 1), slice(0, size["Y"]), slice(0, size["X"])), 0)[0, 0]
-    grey = ndi.gaussian_filter(grey, 1)
-    mask = ndi.binary_fill_holes(grey > threshold_otsu(grey))
-    distance = ndi.gaussian_filter(ndi.distance_transform_edt(mask), 1)
-    peaks = peak_local_max(distance, min_distance=7, labels=ndi.label(mask)[0], exclude_border=False)
-    seeds = np.zeros(mask.shape, int)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return tidy(watershed(-distance, seeds, mask=mask), ObjectOptions(min_size_px=20))
-
-
-def agreement(labels: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """AP = TP / (TP + FP + FN) at IoU 0.5 and its mean over 0.5 to 0.95, and Dice of the foreground."""
-    iou = find_overlaps(labels, truth).iou
-    found, true = (int((np.unique(x) > 0).sum()) for x in (labels, truth))
-    hits = [int((iou > t).sum()) for t in THRESHOLDS]
-    precision = [h / max(1, found + true - h) for h in hits]
-    dice = 2 * ((labels > 0) & (truth > 0)).sum() / max(1, (labels > 0).sum() + (truth > 0).sum())
-    return precision[0], float(np.mean(precision)), float(dice)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_unet.errors import is_out_of_memory
+from napari_unet.errors import NapariUnetError, is_out_of_memory
 from napari_unet.events import Event, Notice, StepDone, ValidationDone, ViewDone
 from napari_unet.imaging.image import Image
 from napari_unet.inference.config import InferenceConfig
@@ -24,6 +24,7 @@ from napari_unet.training.gate import Score
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.patches import Batch, PatchSampler
 from napari_unet.training.splitting import Split
+from napari_unet.weights.model import Model
 
 VALIDATIONS = 8  # aimed at within the budget
 ODD_STEPS = 3
@@ -111,11 +112,18 @@ class Course:
                 self.best, self.best_score = self.trainer.averaged_weights(), found
             yield self._note(ValidationDone(self.steps, found.value, self.best_score.value, self.budget.elapsed))
         if self.watch is not None:
-            shown = self.watch
-            outputs, wish = (None, shown.labels), Wish(shown.region)
-            yield from segment_events(model, shown.image, shown.config, shown.objects, outputs, wish)
-            yield ViewDone(self.steps)
+            yield from self._look(self.watch, model)
         self.check_s = self.budget.elapsed - begun
+
+    def _look(self, watch: Watch, model: Model) -> Generator[Event, None, None]:
+        """Segment what somebody looks at; if that fails, never again, for the training is not to end with it."""
+        try:
+            outputs, wish = (None, watch.labels), Wish(watch.region)
+            yield from segment_events(model, watch.image, watch.config, watch.objects, outputs, wish)
+            yield ViewDone(self.steps)
+        except (NapariUnetError, MemoryError, RuntimeError):  # torch raises the last when memory runs out
+            self.watch = None
+            yield Notice("What you look at could not be segmented: the training goes on without showing it.")
 
     @property
     def weights(self) -> Mapping[str, torch.Tensor]:

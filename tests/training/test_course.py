@@ -195,3 +195,16 @@ def test_whoever_watches_sees_the_region_after_each_check(model):
     assert len(seen) > 1
     assert seen[-1] == result.steps
     assert np.array_equal(labels, finish(segment_events(result.candidate, pair.image, wish=Wish(region))).labels)
+
+
+def test_a_view_that_cannot_be_segmented_does_not_end_the_training(model, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+        yield
+
+    monkeypatch.setattr(course, "segment_events", fail)
+    image = as_pair((IMAGE, LABELS), None, "blobs").image
+    watch = Watch(image, InferenceConfig(), ((0, 1), (0, 1), (10, 50), (20, 70)), np.zeros((1, 1, 40, 50), np.uint32))
+    events, result = run(start(model, watch=watch))
+    assert [text for text in notices(events) if "could not be segmented" in text] == notices(events)[:1]
+    assert result.steps > 1

@@ -117,12 +117,14 @@ class Run:
         self.recipe, self.steps, self.step, self.device = recipe, steps, 0, device
         self.model = nu.load_model(start) if start else nu.new_model(recipe.variant, in_channels=1, **recipe.options)
         self.teacher = nu.load_model(recipe.teacher).network.eval().to(device) if recipe.teacher else None
-        self.network = copy.deepcopy(self.model.network).to(device, memory_format=torch.channels_last)
+        self.layout = torch.channels_last if self.model.spec.dims == 2 else torch.channels_last_3d
+        self.network = copy.deepcopy(self.model.network).to(device, memory_format=self.layout)
         self.average = copy.deepcopy(self.network).eval()
         self.features: list[Tensor] = []
         self.network.head.register_forward_pre_hook(lambda _, inputs: self.features.append(inputs[0]))
         # Learns the distance to the border from the features of the last level; it is not kept.
-        self.distance = nn.Conv2d(self.network.head.in_channels, 1, 1).to(device)
+        head = self.network.head
+        self.distance = type(head)(head.in_channels, 1, 1).to(device)
         parameters = [*self.network.parameters(), *self.distance.parameters()]
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 1e-2},
@@ -176,7 +178,7 @@ class Run:
             group["lr"] = self.recipe.learning_rate * min(1.0, (self.step + 1) / WARM_UP_STEPS, left)
         self.network.train()
         self.features.clear()
-        image = batch.image.to(self.device, memory_format=torch.channels_last)
+        image = batch.image.to(self.device, memory_format=self.layout)
         target, weight, away = (x.to(self.device) for x in (batch.target, batch.weight, batch.distance))
         # Twice as fast where the processor has bfloat16, and the weights stay float32.
         with torch.autocast(self.device.type, torch.bfloat16):

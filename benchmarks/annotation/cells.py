@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from benchmarks.annotation.images import Kind, Split
 
@@ -18,6 +18,16 @@ ARMS = ("unchanged", "otsu", "forest", "scratch", "ours")
 TIMED = ("scratch", "ours")
 # Brightfield has eight training images in all.
 MOST_IMAGES = {"bright": 5}
+
+
+class Named(Protocol):
+    """A description of something measured that knows what its file is called."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +78,13 @@ def all_cells(report: Split, axes: dict[str, Iterable[Any]]) -> list[Cell]:
     return list(found)
 
 
-def read(folder: Path, cell: Cell) -> dict[str, Any] | None:
+def read(folder: Path, cell: Named) -> dict[str, Any] | None:
     """Return a kept result, if there is one."""
     path = folder / f"{cell.name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def keep(folder: Path, cell: Cell, found: dict[str, Any]) -> None:
+def keep(folder: Path, cell: Named, found: dict[str, Any]) -> None:
     """Write a result, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"{cell.name}.{os.getpid()}.part"

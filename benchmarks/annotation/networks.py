@@ -41,9 +41,14 @@ def fine_tuned(base: Model, corrected: Sequence[Corrected], config: FineTuneConf
     return _trained(base, corrected, config)
 
 
-def _trained(start: Model, corrected: Sequence[Corrected], config: FineTuneConfig) -> Trained:
+def tuned(start: Model, corrected: Sequence[Corrected], config: FineTuneConfig) -> FineTuneResult:
+    """Train on what was corrected, and judge the result."""
     pairs = [as_pair((c.sample.image, c.sample.labels, c.reviewed), None, c.sample.name) for c in corrected]
-    result: FineTuneResult = finish(finetune_events(start, pairs, config))
+    return finish(finetune_events(start, pairs, config))
+
+
+def _trained(start: Model, corrected: Sequence[Corrected], config: FineTuneConfig) -> Trained:
+    result = tuned(start, corrected, config)
     facts = {"steps": result.steps, "accepted": result.accepted, "held_out_px": result.held_out_px}
     return Trained(result.candidate, {**facts, "objects": result.candidate.spec.objects.model_dump_json()})
 

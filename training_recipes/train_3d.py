@@ -42,7 +42,7 @@ from volumes import draw_settings, make_volume
 
 NAME = "nuclei-3d"
 RECIPE = Recipe(steps=8000, batch=2, shares={}, variant="unet-3d", options={"widths": (8, 16, 32), "depth": 2})
-PATCH_PX = (16, 64, 64)
+PATCH_PX = (16, 48, 48)
 DEPTHS, SIDE_PX = (20, 36), 96
 # Patches of a step come from so many volumes; one of them is replaced every so many steps.
 POOL, STEPS_A_VOLUME = 32, 6

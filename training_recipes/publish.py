@@ -25,6 +25,8 @@ from train import RECIPES, Recipe
 
 TITLES = {"nuclei": "Nuclei", "nuclei-fluorescence": "Nuclei in fluorescence", "nuclei-small": "Nuclei, small"}
 KIND_NAMES = {"fluo": "in fluorescence", "colour": "of stained tissue", "bright": "in brightfield"}
+# The sets that `replay.py` cuts
+REPLAY = {"fluo": "nuclei-fluorescence", "colour": "nuclei-tissue", "bright": "nuclei-brightfield"}
 CHOSEN = {
     "nuclei": ObjectOptions(threshold=0.5, seed_threshold=0.7),
     "nuclei-fluorescence": ObjectOptions(threshold=0.7, seed_threshold=0.9),
@@ -57,6 +59,7 @@ def main() -> None:
         patch_px=(PATCH_PX, PATCH_PX),
         channel_names=("nuclei",),
         objects=CHOSEN[args.name],
+        replay=tuple(REPLAY[kind] for kind in KINDS if kind in recipe.shares),
         provenance=provenance(args.name, recipe, args.data, step),
     )
     if older is not None:

@@ -48,7 +48,7 @@ class LiveView:
     region: Region
     frame: Frame
     inference: InferenceConfig
-    objects: ObjectOptions
+    objects: ObjectOptions | None
     watch: WatchRef | None = field(default=None, init=False)
     layer_id: str = field(default="", init=False)
 
@@ -160,7 +160,8 @@ def live_view(desk: Desk) -> LiveView | None:
         region=region,
         frame=layers.shifted(frame, tuple(known.get(axis, (0, 1)) for axis in frame.axes)),
         inference=inference,
-        objects=state.objects,
+        # What the user has not changed is as each model says: a new one has settings of its own.
+        objects=None if state.objects == model.spec.objects else state.objects,
     )
 
 

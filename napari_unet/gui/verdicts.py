@@ -44,7 +44,7 @@ class Told:
     seen: str
 
 
-def told(result: FinetuneResult, meaning: Meaning) -> Told:
+def told(result: FinetuneResult, meaning: Meaning, *, trained: bool = True) -> Told:
     """Say what a fine-tuning came to.
 
     Parameters
@@ -52,13 +52,15 @@ def told(result: FinetuneResult, meaning: Meaning) -> Told:
     result : FinetuneResult
     meaning : "instances" | "semantic"
         Of the model's output.
+    trained : bool
+        Whether the old model knew anything.
     """
     rows = [_row("Before", result.old), _row("After", result.new)]
     judged = all(rows)
     return Told(
         title=_title(result),
         rows=tuple(row for row in rows if row is not None) if judged else (),
-        basis=_basis(result, meaning) if judged else "",
+        basis=_basis(result, meaning, trained=trained) if judged else "",
         text=_consequence(result) if judged else result.sentence,
         seen=_seen(result, meaning),
     )
@@ -79,19 +81,21 @@ def _row(name: str, measured: Measured | None) -> tuple[str, str, str] | None:
     return (name, f"{measured.value:.2f}", f"{measured.low:.2f} to {measured.high:.2f}")
 
 
-def _basis(result: FinetuneResult, meaning: Meaning) -> str:
+def _basis(result: FinetuneResult, meaning: Meaning, *, trained: bool) -> str:
     assert result.new is not None
     parts = [counted(result.new.pixels, "pixel")]
     if meaning == "instances":
         parts.insert(0, counted(result.new.objects, "object"))
     held_out = f"Measured on {', '.join(parts)} that were held out."
     if result.replay is None:
-        return held_out
+        return f"{held_out} Whether it got worse on other images was not checked." if trained else held_out
     old, new = result.replay
     return f"{held_out} On images that the old model came with: {old:.2f} before, {new:.2f} after."
 
 
 def _title(result: FinetuneResult) -> str:
+    if result.learnt_from == "image":
+        return "An adapted model, not judged"
     if result.accepted is not False or not _higher(result):
         return _TITLES[result.accepted]
     return "Better here, but it has forgotten" if _forgotten(result) else "Not surely better"

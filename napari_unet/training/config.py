@@ -34,6 +34,9 @@ class FineTuneConfig(Config):
         Patches a step.
     learning_rate : float
         At its highest; the encoder of a trained model learns half as fast.
+    forget : bool
+        Whether the new model may get worse on the kinds of image that the old one came with: then it learns from the
+        corrections alone.
     """
 
     seconds: float = Field(default=120, gt=0)
@@ -45,3 +48,4 @@ class FineTuneConfig(Config):
     patch_px: int = Field(default=128, ge=16)
     batch: int = Field(default=4, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
+    forget: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,9 @@ from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoints import Checkpoint, Saved
 from napari_unet.training.evaluation import evaluate_events
-from napari_unet.training.gate import Score
+from napari_unet.training.gate import Score, surely_better
 from napari_unet.training.optimization import Trainer
+from napari_unet.training.pairs import Field
 from napari_unet.training.patches import Batch, PatchSampler
 from napari_unet.training.splitting import Split
 from napari_unet.weights.model import Model
@@ -29,6 +30,8 @@ from napari_unet.weights.model import Model
 VALIDATIONS = 8  # aimed at within the budget
 ODD_STEPS = 3
 SLOWER = 0.1
+REHEARSED_SHARE = 0.25
+LIKELY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Course:
     watch : Watch, optional
     checkpoint : Checkpoint, optional
         Saves now and then what is needed to go on after a crash.
+    rehearsed : sequence of Field
+        What the model knows already, and learns from again so as not to forget it.
     """
 
     def __init__(
@@ -77,14 +82,18 @@ class Course:
         budget: Budget,
         watch: Watch | None = None,
         checkpoint: Checkpoint | None = None,
+        rehearsed: Sequence[Field] = (),
     ) -> None:
         self.trainer, self.split, self.rng, self.budget = trainer, split, rng, budget
         self.watch, self.checkpoint = watch, checkpoint
-        self.sampler = PatchSampler(split.fields, trainer.config.patch_px, trainer.network.stride, rng)
+        shape = (trainer.config.patch_px, trainer.network.stride, rng)
+        self.sampler = PatchSampler(split.fields, *shape)
+        self.rehearsal = PatchSampler(rehearsed, *shape) if rehearsed else None
         self.best: Mapping[str, torch.Tensor] | None = None
         self.best_score: Score | None = None
         self.steps = 0
         self.step_s = self.check_s = 0.0
+        self.reserved_s = 0.0  # of the budget, for what follows
         self.history: list[Event] = []
         self.stopped = False
         self._odd = self._restarts = 0
@@ -93,7 +102,7 @@ class Course:
         """Step until the time is up, checking now and then, and at the end."""
         yield from self._resume()
         checked = self.budget.elapsed
-        while not self.stopped and (self.budget.has(self.check_s + self.step_s) or not self.steps):
+        while not self.stopped and (self.budget.has(self.check_s + self.step_s + self.reserved_s) or not self.steps):
             yield from self._step()
             if self.budget.elapsed - checked > max(self.budget.seconds / VALIDATIONS, 4 * self.check_s):
                 yield from self.check()
@@ -103,12 +112,16 @@ class Course:
         yield from self.check()
 
     def check(self) -> Generator[Event, None, None]:
-        """Score the averaged weights on the held-out corrections, and keep them if they are the best."""
+        """Score the averaged weights on the held-out corrections, and keep them unless earlier ones were better.
+
+        By chance one of many always looks best, and would be judged too kindly: so earlier weights are kept only if
+        they are likely to be better.
+        """
         begun = self.budget.elapsed
         model = self.trainer.averaged_model()
         found = yield from evaluate_events(model, self.split, self.trainer.device)
         if found is not None:
-            if self.best_score is None or found.value > self.best_score.value:
+            if self.best_score is None or not surely_better(found.tally, self.best_score.tally, LIKELY):
                 self.best, self.best_score = self.trainer.averaged_weights(), found
             yield self._note(ValidationDone(self.steps, found.value, self.best_score.value, self.budget.elapsed))
         if self.watch is not None:
@@ -132,7 +145,7 @@ class Course:
 
     def _step(self) -> Generator[Event, None, None]:
         begun = self.budget.elapsed
-        batch = self.sampler.batch(self.trainer.config.batch)
+        batch = self._batch(self.trainer.config.batch)
         try:
             loss = self.trainer.step(batch, self.budget.share)
         except Exception as error:
@@ -147,6 +160,12 @@ class Course:
             self._odd = 0
         else:
             yield from self._after_odd_step(batch)
+
+    def _batch(self, count: int) -> Batch:
+        """Draw patches of the corrections, and some of what is rehearsed."""
+        again = round(REHEARSED_SHARE * count) if self.rehearsal is not None else 0
+        batch = self.sampler.batch(count - again)
+        return batch + self.rehearsal.batch(again) if self.rehearsal is not None and again else batch
 
     def _after_odd_step(self, batch: Batch) -> Generator[Event, None, None]:
         """Go back to the average after three steps whose loss is no number; after three more give up."""

@@ -36,19 +36,35 @@ def evaluate_events(model: Model, split: Split, device: torch.device) -> Generat
     """
     if not split.held_out_px:
         return None
-    fields = _enough([field for field in split.fields if field.validation.any()])
+    return (yield from score_events(model, split.fields, device, "Checking on held-out corrections"))
+
+
+def score_events(
+    model: Model, fields: Sequence[Field], device: torch.device, stage: str
+) -> Generator[Event, None, Score]:
+    """Score a model on the validation regions of fields, of which there must be at least one.
+
+    Parameters
+    ----------
+    model : Model
+    fields : sequence of Field
+    device : torch.device
+    stage : str
+        What is being done, for people.
+    """
+    chosen = _enough([field for field in fields if field.validation.any()])
     total: Tally | None = None
-    for number, held_out in enumerate(fields, start=1):
-        field = _window(held_out)
-        probabilities = yield from _predict(model, field.image, device)
+    for number, held_out in enumerate(chosen, start=1):
+        field = crop_field(held_out, held_out.validation, MAX_VALIDATION_PX)
+        probabilities = yield from predict_field(model, field.image, device, stage)
         found = _tally(model, field, probabilities)
         total = found if total is None else total + found
-        yield Progress("Checking on held-out corrections", number, len(fields))
+        yield Progress(stage, number, len(chosen))
     assert total is not None
     return score(total, model.spec.meaning)
 
 
-def _predict(model: Model, image: Floats, device: torch.device) -> Generator[Event, None, Floats]:
+def predict_field(model: Model, image: Floats, device: torch.device, stage: str) -> Generator[Event, None, Floats]:
     """Probabilities (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X)."""
     size = image.shape[1:]
     engine = choose_engine(model, size, Means(device, "float32"))
@@ -58,19 +74,28 @@ def _predict(model: Model, image: Floats, device: torch.device) -> Generator[Eve
     for number, (piece, values) in enumerate(engine.run(lambda wanted: view(pixels, window, wanted), window), start=1):
         view(out, window, piece).copy_(values[0])
         if total > 1:
-            yield Progress("Checking on held-out corrections", number, total)
+            yield Progress(stage, number, total)
     return out.numpy()
 
 
-def _window(field: Field) -> Field:
-    """Crop a field to its validation region with some context, as far as that is not too large."""
-    places = np.nonzero(field.validation)
+def crop_field(field: Field, where: npt.NDArray[np.bool_], most_px: int) -> Field:
+    """Crop a field to a region with some context, as far as that is not too large.
+
+    Parameters
+    ----------
+    field : Field
+    where : ([Z,] Y, X) bool
+        The region.
+    most_px : int
+        If it is larger than that, a part around some pixel of the region is taken.
+    """
+    places = np.nonzero(where)
     spans = [
         (max(0, int(place.min()) - CONTEXT_PX) // CONTEXT_PX * CONTEXT_PX, min(size, int(place.max()) + 1 + CONTEXT_PX))
-        for place, size in zip(places, field.validation.shape, strict=True)
+        for place, size in zip(places, where.shape, strict=True)
     ]
     centre = [int(place[len(place) // 2]) for place in places]
-    window = tuple(slice(start, stop) for start, stop in _shrunk(spans, centre))
+    window = tuple(slice(start, stop) for start, stop in _shrunk(spans, centre, most_px))
     return Field(
         field.image[(slice(None), *window)],
         field.labels[window],
@@ -81,10 +106,10 @@ def _window(field: Field) -> Field:
     )
 
 
-def _shrunk(spans: Sequence[tuple[int, int]], centre: Sequence[int]) -> list[tuple[int, int]]:
-    """Halve the longest side around a validation pixel until the window is small enough."""
+def _shrunk(spans: Sequence[tuple[int, int]], centre: Sequence[int], most_px: int) -> list[tuple[int, int]]:
+    """Halve the longest side around a pixel until the window is small enough."""
     shrunk = list(spans)
-    while np.prod([stop - start for start, stop in shrunk]) > MAX_VALIDATION_PX:
+    while np.prod([stop - start for start, stop in shrunk]) > most_px:
         axis = int(np.argmax([stop - start for start, stop in shrunk]))
         start, stop = shrunk[axis]
         half = (stop - start) // 2

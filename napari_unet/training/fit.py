@@ -24,15 +24,21 @@ from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoints import Checkpoint, circumstances
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.course import Course, Watch
-from napari_unet.training.evaluation import evaluate_events
-from napari_unet.training.gate import Score, judge
+from napari_unet.training.decoding import fit_objects_events
+from napari_unet.training.evaluation import evaluate_events, score_events
+from napari_unet.training.gate import Replay, Score, judge
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import TrainingPair, check_pairs, load_fields
+from napari_unet.training.replay import ReplaySet, load_replay
 from napari_unet.training.splitting import hold_out
+from napari_unet.training.telling import tell_split
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Provenance, changed_spec
 
 MAX_CONTEXT_PX = 128
+NOT_RECALLED = (
+    " Whether it has got worse on other images that the old one knows was not checked, because that came without any."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +61,12 @@ class FineTuneResult:
         Optimizer steps, and the time of it all; pauses do not count.
     history : tuple of events
         `StepDone` and `ValidationDone` in order.
+    replay : Replay or None
+        How both did on images that the old one came with; None if it came without.
     sentence : str
         The verdict, for people.
+    held_out : str
+        What it was judged on, for people. Later fine-tunings from the candidate keep to it.
     """
 
     candidate: Model
@@ -68,7 +78,9 @@ class FineTuneResult:
     steps: int
     seconds: float
     history: tuple[Event, ...]
+    replay: Replay | None
     sentence: str
+    held_out: str
 
 
 def finetune_events(
@@ -127,13 +139,19 @@ def _finetune(
     rng = np.random.default_rng(config.seed)
     margin = min(receptive_field(base.network).halo, MAX_CONTEXT_PX)
     fields = yield from load_fields(pairs, base.spec, margin, channels, config.diameter_px)
-    split = hold_out(fields, rng, base.spec.meaning, margin)
+    split = hold_out(fields, rng, base.spec.meaning, margin, base.spec.split)
+    told = tell_split(split, base.spec.meaning)
+    yield told
     trainer = Trainer(base, config, choose_device(config.device))
     checkpoint = None if path is None else Checkpoint(path, circumstances(base, fields, config))
-    course = Course(trainer, split, rng, budget, watch, checkpoint)
+    known = load_replay(base.spec)
+    rehearsed = () if known is None or config.forget else known.train
+    course = Course(trainer, split, rng, budget, watch, checkpoint, rehearsed)
     begun = budget.elapsed
+    old_recall = yield from _recall(trainer.averaged_model(), known, trainer.device)
+    course.reserved_s = budget.elapsed - begun
     old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
-    course.check_s = budget.elapsed - begun
+    course.check_s = budget.elapsed - begun - course.reserved_s
     if old_score is not None:
         yield ValidationDone(0, old_score.value, old_score.value, budget.elapsed)
     try:
@@ -143,9 +161,15 @@ def _finetune(
             raise
     if checkpoint is not None:
         checkpoint.remove()
-    candidate = _candidate(base, course.weights, pairs)
-    new_score = course.best_score
-    verdict = judge(old_score, new_score, split.held_out_px)
+    learnt = trainer.model_with(course.weights)
+    objects = yield from fit_objects_events(learnt, split.fields, trainer.device)
+    learnt, new_score = learnt.with_spec(objects=objects), course.best_score
+    if new_score is not None and objects != base.spec.objects:
+        new_score = yield from evaluate_events(learnt, split, trainer.device)
+    new_recall = yield from _recall(learnt, known, trainer.device)
+    candidate = _candidate(base, course.weights, pairs).with_spec(objects=objects, split=split.lineage)
+    replay = None if known is None else Replay(old_recall, new_recall, config.forget)
+    verdict = judge(old_score, new_score, split.held_out_px, replay)
     return FineTuneResult(
         candidate,
         candidate if verdict.accepted else model,
@@ -156,8 +180,18 @@ def _finetune(
         course.steps,
         budget.elapsed,
         tuple(course.history),
-        verdict.sentence,
+        replay,
+        verdict.sentence + (NOT_RECALLED if known is None and base.trained else ""),
+        told.sentence,
     )
+
+
+def _recall(model: Model, known: ReplaySet | None, device: torch.device) -> Generator[Event, None, float]:
+    """Score a model on images that it came with; nothing, 0, if there are none."""
+    if known is None:
+        return 0.0
+    found = yield from score_events(model, known.telling, device, "Checking what it knew before")
+    return found.value
 
 
 def _candidate(base: Model, weights: Mapping[str, torch.Tensor], pairs: Sequence[TrainingPair]) -> Model:
@@ -201,7 +235,13 @@ def with_classes(model: Model, classes: tuple[str, ...], seed: int = 0) -> Model
     old = model.spec.network
     described = old.model_copy(update={"out_channels": len(classes)})
     network, _ = with_channels(model.network, old, described, seed=seed)
-    changes = {"classes": tuple(classes), "meaning": "semantic", "activation": "softmax", "network": described}
+    changes = {
+        "classes": tuple(classes),
+        "meaning": "semantic",
+        "activation": "softmax",
+        "network": described,
+        "replay": (),
+    }
     return Model(network, changed_spec(model.spec, **changes))
 
 

@@ -110,22 +110,22 @@ def judge(old: Score | None, new: Score | None, held_out_px: int, replay: Replay
     ----------
     Efron, Tibshirani (1993), An Introduction to the Bootstrap, https://doi.org/10.1201/9780429246593.
     """
+    forgotten = "" if replay is None else f" {str(replay)[0].upper()}{str(replay)[1:]}."
     if held_out_px and new is None:
         return Verdict(
             None,
             "The fine-tuning was cancelled before the new model could be checked on held-out corrections: "
-            "look at its prediction before you use it.",
+            f"look at its prediction before you use it.{forgotten}",
         )
     if old is None or new is None:
         return Verdict(
             None,
             "Too little is reviewed to hold some of it out, so nobody can say whether the new model is better: "
-            "look at its prediction before you use it, or review more.",
+            f"look at its prediction before you use it, or review more.{forgotten}",
         )
     counted = f"{new.objects:,} objects" if new.f1 is not None else f"{new.pixels:,} pixels"
     compared = f"on {counted} of the reviewed region that were not trained on: {new}; before: {old}."
-    forgotten = "" if replay is None else f" {str(replay)[0].upper()}{str(replay)[1:]}."
-    if not _surely_better(old.tally, new.tally):
+    if not surely_better(old.tally, new.tally):
         close = "Nobody can tell yet whether the new model is better" if new.value > old.value else None
         return Verdict(
             False, f"{close or 'The new model is not better'} {compared}{forgotten} The old one stays in use."
@@ -139,8 +139,9 @@ def judge(old: Score | None, new: Score | None, held_out_px: int, replay: Replay
     return Verdict(True, f"The new model is better {compared}{forgotten}")
 
 
-def _surely_better(old: Tally, new: Tally) -> bool:
-    return new.value > old.value and float((_redrawn(new) > _redrawn(old)).mean()) >= SURE
+def surely_better(old: Tally, new: Tally, sure: float = SURE) -> bool:
+    """Whether the new one is higher, also in a share `sure` of redraws that are the same for both."""
+    return new.value > old.value and float((_redrawn(new) > _redrawn(old)).mean()) >= sure
 
 
 def _redrawn(tally: Tally) -> npt.NDArray[np.float64]:

@@ -24,6 +24,14 @@ MAX_GRADIENT = 1.0
 ENCODER_SHARE = 0.5
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes with bfloat16 by itself, which then takes about half the time of float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    known = torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 class Trainer:
     """Trains a copy of a model's network; the model itself is left alone.
 
@@ -166,8 +174,8 @@ class Trainer:
             group["lr"] = rate * warm * max(0.02, cosine)
 
     def _precision(self) -> AbstractContextManager[object]:
-        """bfloat16 on CUDA, where it is fast; float32 elsewhere, where it is not."""
-        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+        """bfloat16 where it is fast; float32 elsewhere, where it is not. The weights are float32 in any case."""
+        return torch.autocast(self.device.type, torch.bfloat16) if has_bfloat16(self.device) else nullcontext()
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -37,9 +37,17 @@ class Batch:
     weight: Tensor
     places: tuple[str, ...] = ()
 
+    def __add__(self, other: Batch) -> Batch:
+        image, target, weight = (torch.cat(pair) for pair in zip(self._tensors, other._tensors, strict=True))
+        return Batch(image, target, weight, self.places + other.places)
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.image, self.target, self.weight
+
     def split(self, parts: int) -> list[Batch]:
         """Divide the patches among `parts` smaller batches, or as many as there are patches."""
-        pieces = zip(*(x.tensor_split(min(parts, len(x))) for x in (self.image, self.target, self.weight)), strict=True)
+        pieces = zip(*(x.tensor_split(min(parts, len(x))) for x in self._tensors), strict=True)
         return [Batch(*piece) for piece in pieces]
 
 

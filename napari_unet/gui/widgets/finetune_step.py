@@ -49,6 +49,12 @@ class FineTuneStep(Step):
             "Segment what is on the screen after each check, as a preview; your corrections are not touched by it"
         )
         self.live.toggled.connect(controller.finetuning.set_live)
+        self.forget = QCheckBox("For images like these only")
+        self.forget.setToolTip(
+            "Learn from the corrections alone. The new model may do better here, and forget the kinds of image that the "
+            "old one came with"
+        )
+        self.forget.toggled.connect(self._set_forget)
         self.halted = HaltedCard(controller)
         self.training = TrainingBar(controller)
         self.plot = CurvePlot(controller)
@@ -56,11 +62,12 @@ class FineTuneStep(Step):
         self.lineage = LineageList(controller)
         self.add(heading("Learn from"), self.pairs, self.obstacle)
         self.add_form(("Time", self.minutes))
-        self.add(self.live, self.halted, self.start, self.training, self.verdict, self.plot, self.lineage)
+        self.add(self.live, self.forget, self.halted, self.start, self.training, self.verdict, self.plot, self.lineage)
         self.column.addStretch(1)
         self.bind(self._show_pairs, "counts", "skipped")
         self.bind(self._show_minutes, "minutes")
         self.bind(self._show_live, "live")
+        self.bind(self._show_forget, "forget", "model")
         self.bind(self._enable, "activity", "counts", "skipped", "model", "training")
 
     def _show_pairs(self) -> None:
@@ -95,6 +102,16 @@ class FineTuneStep(Step):
         with silent(self.live):
             self.live.setChecked(self.state.live)
 
+    def _show_forget(self) -> None:
+        """Offer to forget only where there is something to forget, and something to tell it by."""
+        model = self.state.model
+        self.forget.setVisible(model is not None and model.trained and bool(model.spec.replay))
+        with silent(self.forget):
+            self.forget.setChecked(self.state.forget)
+
+    def _set_forget(self, forget: bool) -> None:
+        self.state.forget = forget
+
     def _set_minutes(self, value: float) -> None:
         self.state.minutes = value
 
@@ -119,4 +136,5 @@ class FineTuneStep(Step):
         self.start.setVisible(not self.training.isVisibleTo(self))
         self.minutes.setEnabled(not state.busy)
         self.live.setEnabled(not state.busy)
+        self.forget.setEnabled(not state.busy)
         self.pairs.setEnabled(not state.busy)

@@ -13,10 +13,18 @@ from napari_unet.gui.widgets.base import SPACING, Step, button, card, heading, s
 
 
 class Verdict(Step):
-    """Scores before and after, a look at both, and the decision."""
+    """Scores before and after, a look at both, and the decision.
 
-    def __init__(self, controller: Controller) -> None:
+    Parameters
+    ----------
+    controller : Controller
+    origins : tuple of "corrections" and "image"
+        What a model may have learnt from that is decided about here.
+    """
+
+    def __init__(self, controller: Controller, origins: tuple[str, ...] = ("corrections", "image")) -> None:
         super().__init__(controller)
+        self._origins = origins
         self.column.setContentsMargins(0, 0, 0, 0)
         frame, column = card()
         self.title, self.text = heading(""), sentence(name="facts")
@@ -54,10 +62,11 @@ class Verdict(Step):
 
     def _show(self) -> None:
         proposal = self.state.proposal
-        self.setVisible(proposal is not None)
-        if proposal is None:
+        here = proposal is not None and proposal.result.learnt_from in self._origins
+        self.setVisible(here)
+        if proposal is None or not here:
             return
-        said = told(proposal.result, proposal.base.spec.meaning)
+        said = told(proposal.result, proposal.base.spec.meaning, trained=proposal.base.trained)
         self.title.setText(said.title)
         for number, labels in enumerate(self.scores):
             row = said.rows[number] if said.rows else ("", "", "")

@@ -1,0 +1,74 @@
+"""Thresholds that suit a new model are found on what it was trained on."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import napari_unet as nu
+from napari_unet.events import finish
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.training import decoding
+from napari_unet.training.decoding import fit_objects_events
+from napari_unet.training.pairs import Field
+
+CPU = torch.device("cpu")
+LABELS = np.zeros((96, 192), np.uint32)
+for number, (row, column) in enumerate(((y, x) for y in range(6, 84, 18) for x in range(6, 180, 18)), start=1):
+    LABELS[row : row + 12, column : column + 12] = number
+
+
+def field(train=None):
+    everywhere = np.ones(LABELS.shape, bool)
+    train = everywhere if train is None else train
+    return Field(np.zeros((1, *LABELS.shape), np.float32), LABELS, LABELS > 0, everywhere, train, ~train)
+
+
+def shown(monkeypatch, interior):
+    """Let every network give these probabilities of interior, and no border."""
+    maps = np.stack([1 - interior, interior, np.zeros_like(interior)]).astype(np.float32)
+
+    def predicted(model, image, device, stage):
+        return maps
+        yield
+
+    monkeypatch.setattr(decoding, "predict_field", predicted)
+    monkeypatch.setattr(decoding, "crop_field", lambda field, where, most: field)
+
+
+def fitted(fields, **objects):
+    model = nu.new_model("unet", width=4, depth=1).with_spec(objects=ObjectOptions(**objects))
+    return finish(fit_objects_events(model, fields, CPU))
+
+
+def test_an_unsure_model_gets_a_lower_threshold(monkeypatch):
+    shown(monkeypatch, np.where(LABELS > 0, 0.55, 0.1))
+    found = fitted([field()], threshold=0.7, seed_threshold=0.7)
+    assert found.threshold <= 0.5
+
+
+def test_debris_is_dropped_by_a_larger_smallest_size(monkeypatch):
+    debris = np.zeros(LABELS.shape, bool)
+    debris[1:5, 2::18][:, :] = True
+    debris[:, 3::18][1:5] = True
+    shown(monkeypatch, np.where((LABELS > 0) | debris, 0.95, 0.05))
+    assert fitted([field()], min_size_px=2).min_size_px > 8
+
+
+def test_what_is_held_out_is_not_looked_at(monkeypatch):
+    # On the right half other thresholds would be better.
+    left = np.zeros(LABELS.shape, bool)
+    left[:, :96] = True
+    interior = np.where(LABELS > 0, np.where(left, 0.95, 0.45), 0.05)
+    shown(monkeypatch, interior)
+    kept = fitted([field(left)], threshold=0.6, seed_threshold=0.6, min_size_px=1)
+    assert kept.threshold == 0.6
+
+
+@pytest.mark.parametrize("objects", [0, 7])
+def test_with_few_objects_the_settings_stay(monkeypatch, objects):
+    shown(monkeypatch, np.where(LABELS > 0, 0.55, 0.1))
+    few = SimpleNamespace(train=(LABELS > 0) & (LABELS <= objects))
+    own = ObjectOptions(threshold=0.7)
+    assert fitted([field(few.train)], threshold=0.7) == own

@@ -82,10 +82,8 @@ def said(found: dict[str, Any]) -> str:
     """Write a share for people."""
     if not found["whole"]:
         return "none of 0"
-    percent = found["part"] / found["whole"]
-    return (
-        f"{found['part']} of {found['whole']} ({percent:.0%}; 95 % interval {found['low']:.0%} to {found['high']:.0%})"
-    )
+    percent, low, high = (round(100 * value) for value in (found["part"] / found["whole"], found["low"], found["high"]))
+    return f"{found['part']} of {found['whole']} ({percent} %; 95 % interval {low} to {high} %)"
 
 
 def write(results: Iterable[dict[str, Any]], folder: Path) -> str:

@@ -144,7 +144,7 @@ def folder(tmp_path):
 
 def test_it_tries_the_gate_and_goes_on_where_it_was(folder, tmp_path, monkeypatch, capsys):
     base = nu.new_model("unet", width=4, depth=1).save(tmp_path / "base.safetensors")
-    arguments = f"--data {folder} --base {base} --weak {base} --report test --runs 2 --seconds 0.3"
+    arguments = f"--data {folder} --base {base} --weak {base} --report test --runs 2 --seconds 0.05"
     monkeypatch.setattr(drawing, "KINDS", ("bright",))
     monkeypatch.setattr(sys, "argv", ["gate", *arguments.split(), "--out", str(tmp_path / "out")])
     command.main()

@@ -43,6 +43,23 @@ class TileDone:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What a training is judged on and does not learn from.
+
+    Attributes
+    ----------
+    sentence : str
+        For people.
+    regions : tuple of (name of an image, its window)
+        Where it lies, (start, stop) along T, Z, Y and X, in pixels of the image. What is reviewed there later will be
+        held out, too.
+    """
+
+    sentence: str
+    regions: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StepDone:
     """One optimizer step."""
 
@@ -75,7 +92,7 @@ class Notice:
     text: str
 
 
-Event = Progress | TileDone | StepDone | ValidationDone | ViewDone | Notice
+Event = Progress | TileDone | HeldOut | StepDone | ValidationDone | ViewDone | Notice
 
 
 def finish(work: Generator[Event, None, Result]) -> Result:

@@ -56,7 +56,7 @@ def run_shown(work: Generator[Event, None, Result], title: str, budget_s: float 
                     tell(f"{title}: {score:.3f} on the held-out corrections, before it learns")
                 case events.ValidationDone(_, score):
                     tell(f"{title}: {score:.3f} on the held-out corrections")
-                case events.Notice(text):
+                case events.Notice(text) | events.HeldOut(text):
                     tell(text)
 
         return drive(work, show, pressed)

@@ -12,12 +12,12 @@ from typing import Any, assert_never
 
 from pydantic import TypeAdapter
 
-from napari_unet.events import Event, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
+from napari_unet.events import Event, HeldOut, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.jobs.requests import Device, JobResult, Request
 
 _EVENTS = {
     event.__name__: TypeAdapter[Event](event)
-    for event in (Progress, TileDone, StepDone, ValidationDone, ViewDone, Notice)
+    for event in (Progress, TileDone, HeldOut, StepDone, ValidationDone, ViewDone, Notice)
 }
 _RESULT: TypeAdapter[JobResult] = TypeAdapter(JobResult)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)

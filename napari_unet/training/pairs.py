@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_unet.errors import LabelsError
 from napari_unet.events import Event, Progress
+from napari_unet.imaging.fingerprints import fingerprints
 from napari_unet.imaging.image import Image, check_channels
 from napari_unet.imaging.rescaling import positions
 from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
@@ -34,12 +35,34 @@ class TrainingPair:
         Pixels whose labels are vouched for; the rest carries no gradient and no score.
     emphasis : float
         How often its patches are drawn, compared with a pair of the same size.
+    marks : tuple of str
+        Fingerprints of the image that `image` is a part of; those of `image` where none are given.
     """
 
     image: Image
     labels: npt.NDArray[Any]
     reviewed: Bools
     emphasis: float = 1.0
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The image that a field comes from.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Along T, Z, Y and X, in its own pixels.
+    marks : tuple of str
+        Fingerprints of its channels: an image is known again by them, or by its name and sizes.
+    scale : (y, x)
+        Pixels of the image for each pixel of the network's grid.
+    """
+
+    sizes: tuple[int, int, int, int] = (1, 1, 1, 1)
+    marks: tuple[str, ...] = ()
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +89,8 @@ class Field:
         Where the crop begins in that image, in pixels of the network's grid.
     name : str
         Of the image.
+    source : Source
+        That image.
     """
 
     image: npt.NDArray[np.float32]
@@ -78,6 +103,7 @@ class Field:
     place: tuple[int, int, int] = (0, 0, 0)
     origin: tuple[int, int] = (0, 0)
     name: str = ""
+    source: Source = Source()
 
 
 def check_pairs(pairs: Sequence[TrainingPair], spec: ModelSpec) -> None:
@@ -142,7 +168,7 @@ def load_fields(
         Of the objects in the images.
     """
     fields: list[Field] = []
-    groups: dict[tuple[object, ...], int] = {}
+    groups: list[tuple[str, Source]] = []
     for number, pair in enumerate(pairs, start=1):
         chosen = check_channels(pair.image, channels)
         check_input(pair.image.name, len(chosen), spec.normalization, spec.network.in_channels)
@@ -150,12 +176,27 @@ def load_fields(
         windows = _windows(pair, spec.dims)
         times = sorted({t for t, _ in windows})
         statistics = yield from statistics_events(source, spec.normalization, chosen, times)
-        group = groups.setdefault((pair.image.name, pair.image.label_shape), len(groups))
-        reader = _Reader(pair, spec, source, statistics, chosen, margin_px, group)
+        origin = _source(pair, source)
+        reader = _Reader(pair, spec, source, statistics, chosen, margin_px, (_group(groups, pair, origin), origin))
         for t, z in windows:
             fields.append(reader.field(t, z))
             yield Progress("Reading the corrections", number, len(pairs))
     return fields
+
+
+def _source(pair: TrainingPair, grid: Readable) -> Source:
+    sizes, new = pair.image.sizes, grid.sizes
+    t, z, y, x = (sizes[axis] for axis in "TZYX")
+    return Source((t, z, y, x), pair.marks or fingerprints(pair.image), (y / new["Y"], x / new["X"]))
+
+
+def _group(known: list[tuple[str, Source]], pair: TrainingPair, source: Source) -> int:
+    """Return the number of an image: two are the same if their name and sizes are, or their pixels."""
+    for number, (name, other) in enumerate(known):
+        if (name, other.sizes) == (pair.image.name, source.sizes) or set(other.marks) & set(source.marks):
+            return number
+    known.append((pair.image.name, source))
+    return len(known) - 1
 
 
 def _windows(pair: TrainingPair, dims: int) -> list[tuple[int, slice]]:
@@ -174,7 +215,7 @@ class _Reader:
     statistics: Statistics
     channels: Sequence[int]
     margin_px: int
-    group: int
+    origin: tuple[int, Source]
 
     def field(self, t: int, z: slice) -> Field:
         """Read the plane or volume of time point `t`, cropped to what is reviewed."""
@@ -209,9 +250,10 @@ class _Reader:
             train=reviewed,
             validation=np.zeros_like(reviewed),
             emphasis=self.pair.emphasis,
-            place=(self.group, start[0], start[1]),
+            place=(self.origin[0], start[0], start[1]),
             origin=start[2:],
             name=self.pair.image.name,
+            source=self.origin[1],
         )
 
     def _nearest(self, axis: str) -> npt.NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""Held-out corrections: what a new model is judged on is never trained on."""
+"""Held-out corrections: what a new model is judged on is never trained on, in no fine-tuning of its lineage."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_unet.errors import LabelsError
 from napari_unet.training.pairs import Field
+from napari_unet.training.planes import divide_planes, planes_of, summed_up
+from napari_unet.training.strips import (
+    GAP_PX,
+    HELD_OUT_OF_ONE,
+    Strips,
+    box_of,
+    divide,
+    first_strip,
+    freest_axis,
+    gap_of,
+    ids_of,
+    learnt_spans,
+    more_strips,
+)
+from napari_unet.weights.divisions import Division, near
 from napari_unet.weights.spec import Meaning
 
 FEW_FIELDS = 5
 HELD_OUT = 0.2
-HELD_OUT_OF_ONE = 0.25
-GAP_PX = 8
-MOST_GAP = 1 / 8
 MIN_PX = 1000
 # With fewer, chance is larger than anything that a fine-tuning changes.
 MIN_OBJECTS = 8
+MOST_MARKS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,23 +44,36 @@ class Split:
     held_out_px, held_out_objects : int
         Size of the validation region; both 0 if there are too few labels to judge by. An object
         that is seen in several slices counts once; classes have no objects to count.
+    divisions : tuple of Division
+        Of the images of the fields, in their order.
+    lineage : tuple of Division
+        What a model that is trained on it must remember: of each image that it or an ancestor has seen.
     """
 
     fields: tuple[Field, ...]
     held_out_px: int
     held_out_objects: int
+    divisions: tuple[Division, ...] = ()
+    lineage: tuple[Division, ...] = ()
 
 
 def hold_out(
-    fields: Sequence[Field], rng: np.random.Generator, meaning: Meaning = "instances", gap_px: int = GAP_PX
+    fields: Sequence[Field],
+    rng: np.random.Generator,
+    meaning: Meaning = "instances",
+    gap_px: int = GAP_PX,
+    earlier: Sequence[Division] = (),
 ) -> Split:
-    """Hold out a part of the reviewed pixels.
+    """Hold out a part of the reviewed pixels; what was held out or trained on before keeps its role.
 
     From five fields on, a fifth of them in a row is held out whole; the slices or time points next
     to those, and what other slices show of their objects, belong to neither side. Of fewer fields a
-    quarter is held out, beyond one cut through all slices and time points of an image: pixels near
-    the cut, and objects that it divides, belong to neither side. With fewer than 1000 pixels, or 8
-    objects, held out a score would mean nothing: then all is trained on.
+    quarter is held out, a strip at one end of what is reviewed through all slices and time points of an image: pixels
+    near the strip, and objects that it divides, belong to neither side. With fewer than 1000 pixels, or 8
+    objects, held out a score would mean nothing: then all is trained on that was not held out before.
+
+    Of images that the model or an ancestor has seen, the same planes and strips are held out again. More is held out
+    of what is new, where the held-out share would fall.
 
     Parameters
     ----------
@@ -58,98 +84,205 @@ def hold_out(
     meaning : "instances" | "semantic"
         Whether equal labels are one object.
     gap_px : int
-        Distance from a cut to what is trained on: as far as the network sees, so that it has seen nothing of what it
+        Distance from a strip to what is trained on: as far as the network sees, so that it has seen nothing of what it
         is judged on; at least 8 pixels, and at most an eighth of what is reviewed, so that enough is left.
+    earlier : sequence of Division
+        What the model remembers; see `Split.lineage`.
+
+    Raises
+    ------
+    LabelsError
+        If all that is reviewed was held out before.
     """
     instances = meaning == "instances"
-    if len(fields) >= FEW_FIELDS:
-        split = _row(fields, int(rng.integers(len(fields))), instances=instances)
-    else:
-        split = list(fields)
-        for image in dict.fromkeys(field.place[0] for field in fields):
-            members = [i for i, field in enumerate(fields) if field.place[0] == image]
-            for i, cut in zip(
-                members, _cut([fields[i] for i in members], rng, gap_px, instances=instances), strict=True
-            ):
-                split[i] = cut
-    pixels = sum(int(field.validation.sum()) for field in split)
-    objects = _count(split) if instances else 0
-    enough = pixels >= MIN_PX and (objects >= MIN_OBJECTS or not instances)
-    if not enough or not any(field.train.any() for field in split):
-        return Split(tuple(fields), 0, 0)
-    return Split(tuple(split), pixels, objects)
+    images = _images(fields, earlier)
+    for plan in (_plan(fields, images, rng, gap_px), _as_before(images)):
+        split = _divided(fields, images, plan, gap_px, instances=instances)
+        divisions = tuple(_noted(image, plan.strips.get(i), plan.chosen, split) for i, image in enumerate(images))
+        lineage = _lineage(images, divisions, earlier)
+        pixels = sum(int(one.validation.sum()) for one in split)
+        objects = _count(split) if instances else 0
+        enough = pixels >= MIN_PX and (objects >= MIN_OBJECTS or not instances)
+        if enough and any(one.train.any() for one in split):
+            return Split(tuple(split), pixels, objects, divisions, lineage)
+    if not any(one.train.any() for one in split):
+        raise LabelsError(
+            "All that is reviewed was held out when this model was fine-tuned before, and what is held out is never "
+            "learned from. Review more, outside of what is held out, and start again."
+        )
+    # A score on so little would mean nothing; all the same it stays held out.
+    unjudged = [replace(one, validation=np.zeros_like(one.validation)) for one in split]
+    return Split(tuple(unjudged), 0, 0, divisions, lineage)
 
 
-def _row(fields: Sequence[Field], first: int, *, instances: bool) -> list[Field]:
-    """Hold out a fifth of the fields, in a row from `first`, and drop what shows the same."""
-    count = max(1, round(HELD_OUT * len(fields)))
-    chosen = {(first + i) % len(fields) for i in range(count)}
-    split = []
-    for i, field in enumerate(fields):
-        if i in chosen:
-            split.append(replace(field, train=np.zeros_like(field.train), validation=field.train))
-            continue
-        related = [fields[k] for k in chosen if fields[k].place[0] == field.place[0]]
-        if any(_adjacent(field.place, other.place) for other in related):
-            split.append(replace(field, train=np.zeros_like(field.train)))
-        elif instances and related:
-            split.append(_without(field, np.concatenate([_ids(other, other.train) for other in related])))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """The fields of one image, and how it was divided before."""
+
+    members: tuple[int, ...]
+    fields: tuple[Field, ...]
+    division: Division
+
+    @property
+    def strips(self) -> Strips | None:
+        axis = self.division.axis
+        return None if axis is None else Strips("YX".index(axis), self.division.held_spans)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nobody has used it yet."""
+        return self.division.axis is None and not self.division.held_planes and self.division.box is None
+
+    @property
+    def all_learnt(self) -> bool:
+        """Whether it was learnt from, and nothing of it has been held out."""
+        return self.division.axis is None and not self.division.held_planes and self.division.box is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is held out: strips of images, by their number, and fields, by theirs."""
+
+    strips: dict[int, Strips]
+    chosen: frozenset[int] = frozenset()
+
+
+def _images(fields: Sequence[Field], earlier: Sequence[Division]) -> list[_Seen]:
+    members: dict[int, list[int]] = {}
+    for i, one in enumerate(fields):
+        members.setdefault(one.place[0], []).append(i)
+    images = []
+    for places in members.values():
+        own = tuple(fields[i] for i in places)
+        marks = tuple(dict.fromkeys(mark for one in own for mark in one.source.marks))
+        new = Division(name=own[0].name, sizes=own[0].source.sizes, marks=marks)
+        old = _known(new, earlier)
+        images.append(_Seen(tuple(places), own, new if old is None else old))
+    return images
+
+
+def _known(image: Division, earlier: Sequence[Division]) -> Division | None:
+    """Return what is remembered of an image: it is known again by its pixels, or else by its name and sizes."""
+    for one in earlier:
+        if set(one.marks) & set(image.marks):
+            return one
+    for one in earlier:
+        if (one.name, one.sizes) == (image.name, image.sizes) and not (one.marks and image.marks):
+            return one
+    return None
+
+
+def _as_before(images: Sequence[_Seen]) -> _Plan:
+    """Hold out nothing but what was before."""
+    return _Plan({i: strips for i, image in enumerate(images) if (strips := image.strips) is not None})
+
+
+def _plan(fields: Sequence[Field], images: Sequence[_Seen], rng: np.random.Generator, gap_px: int) -> _Plan:
+    """Decide what else is held out."""
+    strips = _as_before(images).strips
+    for i, old in strips.items():
+        seen = images[i].fields
+        strips[i] = more_strips(seen, old, images[i].division.train_spans, gap_of(seen, old.axis, gap_px), rng)
+    many, wanted = len(fields) >= FEW_FIELDS, _wanted(fields, images)
+    chosen = _choose(images, wanted, rng, fresh=many)
+    for i, image in enumerate(images):
+        if (image.fresh and not many) or (image.all_learnt and wanted > 0 and not chosen):
+            cut = _cut(image, gap_px, rng)
+            strips |= {} if cut is None else {i: cut}
+    return _Plan(strips, chosen)
+
+
+def _wanted(fields: Sequence[Field], images: Sequence[_Seen]) -> float:
+    """How many more fields should be held out."""
+    held = 0.0
+    for image in images:
+        roles = [image.division.role(planes_of(one)) for one in image.fields]
+        held += roles.count("held-out") if image.strips is None else HELD_OUT_OF_ONE * len(roles)
+    wanted = HELD_OUT * len(fields) - held
+    return wanted if held else max(1.0, wanted)
+
+
+def _choose(images: Sequence[_Seen], wanted: float, rng: np.random.Generator, *, fresh: bool) -> frozenset[int]:
+    """Choose fields in a row that nobody has used yet, and that do not show the next slice of what was learnt from."""
+    free = [
+        i
+        for image in images
+        if image.strips is None and (fresh or not image.fresh)
+        for i, one in zip(image.members, image.fields, strict=True)
+        if image.division.role(planes_of(one)) is None and not near(planes_of(one), image.division.train_planes)
+    ]
+    count = min(round(wanted), len(free))
+    if count < 1:
+        return frozenset()
+    free.sort()
+    first = int(rng.integers(len(free)))
+    return frozenset(free[(first + i) % len(free)] for i in range(count))
+
+
+def _cut(image: _Seen, gap_px: int, rng: np.random.Generator) -> Strips | None:
+    """Divide an image into strips of which nothing was held out before; None if there is nothing to hold out."""
+    box = image.division.box
+    if box is None:
+        return first_strip(image.fields, rng)
+    axis = freest_axis(image.fields, box)
+    cut = more_strips(image.fields, Strips(axis, ()), [box[axis]], gap_of(image.fields, axis, gap_px), rng)
+    return cut if cut.held else None
+
+
+def _divided(
+    fields: Sequence[Field], images: Sequence[_Seen], plan: _Plan, gap_px: int, *, instances: bool
+) -> list[Field]:
+    split = list(fields)
+    for i, image in enumerate(images):
+        strips = plan.strips.get(i)
+        if strips is None:
+            chosen = [k for k, member in enumerate(image.members) if member in plan.chosen]
+            after = divide_planes(image.fields, image.division, chosen, instances=instances)
         else:
-            split.append(field)
+            gap = gap_of(image.fields, strips.axis, gap_px)
+            after = divide(image.fields, strips, gap, instances=instances)
+        for member, one in zip(image.members, after, strict=True):
+            split[member] = one
     return split
 
 
-def _adjacent(place: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    """Whether a field shows the same place as another of the same image, or the next slice or time point."""
-    return abs(place[1] - other[1]) + abs(place[2] - other[2]) <= 1
+def _noted(image: _Seen, strips: Strips | None, chosen: frozenset[int], split: Sequence[Field]) -> Division:
+    """Return how an image is divided now."""
+    old, after = image.division, [split[i] for i in image.members]
+    marks = tuple(dict.fromkeys((*old.marks, *(mark for one in after for mark in one.source.marks))))
+    own = {"name": after[0].name, "sizes": after[0].source.sizes, "marks": marks[:MOST_MARKS]}
+    if strips is not None:
+        learnt = old.train_spans if old.box is None else (old.box[strips.axis],)
+        return Division(
+            **own,
+            axis="Y" if strips.axis == 0 else "X",
+            train_spans=learnt_spans(after, strips, learnt),
+            held_spans=strips.held,
+        )
+    held = [*old.held_planes, *(planes_of(split[i]) for i in image.members if i in chosen)]
+    trained = [*old.train_planes, *(planes_of(one) for one in after if one.train.any())]
+    train_planes = summed_up(trained, held)
+    return Division(
+        **own,
+        train_planes=train_planes,
+        held_planes=summed_up(held, train_planes),
+        box=None if held else box_of(after, old.box),
+    )
 
 
-def _without(field: Field, ids: npt.NDArray[np.uint32]) -> Field:
-    """Do not train on objects with these ids."""
-    return replace(field, train=field.train & ~np.isin(field.labels, ids))
-
-
-def _ids(field: Field, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
-    found: npt.NDArray[np.uint32] = np.unique(field.labels[where])
-    return found[found > 0]
+def _lineage(
+    images: Sequence[_Seen], divisions: Sequence[Division], earlier: Sequence[Division]
+) -> tuple[Division, ...]:
+    """Return what has been noted before, with what is new."""
+    noted = list(earlier)
+    for image, division in zip(images, divisions, strict=True):
+        place = next((i for i, one in enumerate(noted) if one is image.division), None)
+        if place is None:
+            noted.append(division)
+        else:
+            noted[place] = division
+    return tuple(noted)
 
 
 def _count(fields: Sequence[Field]) -> int:
-    return len({(field.place[0], int(i)) for field in fields for i in _ids(field, field.validation)})
-
-
-def _cut(fields: Sequence[Field], rng: np.random.Generator, gap_px: int, *, instances: bool) -> list[Field]:
-    """Hold out the last quarter of the reviewed pixels of one image along the longer side of their box."""
-    planar = [np.nonzero(field.train)[-2:] for field in fields]  # Y and X
-    places = [
-        np.concatenate([p[axis] + f.origin[axis] for p, f in zip(planar, fields, strict=True)]) for axis in (0, 1)
-    ]
-    spans = [int(np.ptp(place)) for place in places]
-    axis = int(np.argmax(spans))
-    gap = max(GAP_PX, min(gap_px, round(MOST_GAP * spans[axis])))
-    flip = bool(rng.integers(2))
-    cut = int(np.quantile(places[axis], HELD_OUT_OF_ONE if flip else 1 - HELD_OUT_OF_ONE))
-    distances = [_distance(field, axis, cut) for field in fields]
-    sides = [(d < 0) if flip else (d >= 0) for d in distances]
-    divided = _divided(fields, sides) if instances else np.empty(0, np.uint32)
-    split = []
-    for field, distance, beyond in zip(fields, distances, sides, strict=True):
-        kept = field.train & ~np.isin(field.labels, divided)
-        split.append(replace(field, train=kept & ~beyond & (np.abs(distance) >= gap), validation=kept & beyond))
-    return split
-
-
-def _distance(field: Field, axis: int, cut: int) -> npt.NDArray[np.intp]:
-    """Distance of each pixel from the cut along Y or X, in a shape that broadcasts with the field."""
-    shape = [1] * field.train.ndim
-    shape[axis - 2] = -1
-    return (np.arange(field.train.shape[axis - 2]) + field.origin[axis] - cut).reshape(shape)
-
-
-def _divided(fields: Sequence[Field], sides: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint32]:
-    """Ids of objects that lie on both sides of the cut, in whatever slices."""
-    beyond, before = (
-        np.concatenate([_ids(f, f.train & (side if wanted else ~side)) for f, side in zip(fields, sides, strict=True)])
-        for wanted in (True, False)
-    )
-    return np.intersect1d(beyond, before)
+    return len({(one.place[0], int(i)) for one in fields for i in ids_of(one, one.validation)})

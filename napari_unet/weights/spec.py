@@ -11,6 +11,7 @@ from napari_unet.imaging.config import Normalization
 from napari_unet.networks.registry import network_spec, resolve_options
 from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
+from napari_unet.weights.divisions import Division
 
 Activation = Literal["none", "sigmoid", "softmax"]
 Meaning = Literal["instances", "semantic"]
@@ -61,6 +62,9 @@ class ModelSpec(Config):
     patch_px : tuple of int
         Sides ([Z,] Y, X) of the patches that it was trained on; empty if they are not known. Networks that see all
         of their input at once are shown windows of this size.
+    split : tuple of Division
+        How each image that it or an ancestor was fine-tuned on was divided into what was learnt from and what was held
+        out: later fine-tunings keep to it.
     provenance : Provenance
         Where it comes from.
     trained : bool
@@ -79,6 +83,7 @@ class ModelSpec(Config):
     pixel_size_um: float | None = Field(default=None, gt=0)
     diameter_px: float | None = Field(default=None, gt=0)
     patch_px: tuple[PositiveInt, ...] = ()
+    split: tuple[Division, ...] = ()
     provenance: Provenance = Provenance()
     trained: bool = True
 

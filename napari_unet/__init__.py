@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_unet.export.tiff import save_masks
     from napari_unet.imaging.reading import read_image
     from napari_unet.inference.diameters import estimate_diameter
-    from napari_unet.inference.pipeline import predict
+    from napari_unet.inference.predicting import predict
     from napari_unet.inference.scaling import suggest_normalization
     from napari_unet.inference.segmentation import segment
     from napari_unet.networks.registry import build_network, variants
@@ -47,7 +47,7 @@ _HOMES = {
     "finetune": "training.fit",
     "load_model": "weights.loading",
     "new_model": "weights.model",
-    "predict": "inference.pipeline",
+    "predict": "inference.predicting",
     "read_image": "imaging.reading",
     "save_masks": "export.tiff",
     "save_onnx": "export.onnx",

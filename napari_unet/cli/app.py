@@ -87,7 +87,9 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     axes: Axes = None,
     channels: Channels = None,
     pixel_size: PixelSize = None,
-    diameter: Annotated[float | None, typer.Option(help="Diameter of the objects here, in pixels.")] = None,
+    diameter: Annotated[
+        str | None, typer.Option(help="Diameter of the objects here in pixels, or auto to estimate it for each image.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Probability from which a pixel is foreground.")] = None,
     min_size: Annotated[int | None, typer.Option(help="Smallest object, in pixels or voxels.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of a tile, in pixels; smaller needs less memory.")] = None,
@@ -101,16 +103,17 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     overwrite: Overwrite = False,
 ) -> None:
     """Find objects in images and write a mask TIFF for each."""
-    from napari_unet.cli.options import parse_answers, parse_channels, parse_pixel_size
+    from napari_unet.cli.options import parse_answers, parse_channels, parse_diameter, parse_pixel_size
     from napari_unet.cli.segmenting import Outputs, Source, segment_files
     from napari_unet.inference.config import InferenceConfig
     from napari_unet.networks.spec import checked
 
+    size = parse_diameter(diameter)
     inference = checked(
         InferenceConfig,
         axes=axes,
         channels=parse_channels(channels),
-        diameter_px=diameter,
+        diameter_px=None if size == "auto" else size,
         tile=tile,
         device=device,
         turns=turns,
@@ -120,7 +123,8 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     objects = {"threshold": threshold, "min_size_px": min_size}
     given = {name: value for name, value in objects.items() if value is not None}
     source = Source(model, parse_answers(answer))
-    if not segment_files(images, source, outputs, inference, objects=given, pixel_size=parse_pixel_size(pixel_size)):
+    scale = parse_pixel_size(pixel_size)
+    if not segment_files(images, source, outputs, inference, objects=given, pixel_size=scale, estimates=size == "auto"):
         raise typer.Exit(1)
 
 

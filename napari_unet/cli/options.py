@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import AlmostKnownError, NapariUnetError, UnansweredError
+from napari_unet.inference.config import Diameter
 
 
 def parse_channels(text: str | None) -> tuple[int, ...] | None:
@@ -28,6 +29,30 @@ def parse_channels(text: str | None) -> tuple[int, ...] | None:
         raise NapariUnetError(
             f'The channels "{text}" are no whole numbers. Give them as 1 or as 2,0, counted from 0.'
         ) from error
+
+
+def parse_diameter(text: str | None) -> Diameter:
+    """Read the diameter of objects in pixels, or "auto".
+
+    >>> parse_diameter("22.5"), parse_diameter("auto")
+    (22.5, 'auto')
+
+    Raises
+    ------
+    NapariUnetError
+        If it is neither.
+    """
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise NapariUnetError(f'The diameter "{text}" is neither a positive number of pixels nor "auto".')
+    return number
 
 
 def parse_names(text: str | None) -> tuple[str, ...] | None:

@@ -23,6 +23,7 @@ from napari_unet.export.tiff import save_masks, save_probabilities
 from napari_unet.imaging.image import Image, from_canonical
 from napari_unet.imaging.reading import image_name, read_image
 from napari_unet.inference.config import InferenceConfig, describe_way
+from napari_unet.inference.diameters import estimated_events
 from napari_unet.inference.pipeline import Prediction
 from napari_unet.inference.segmentation import Segmentation, segment_events
 from napari_unet.jobs.explaining import explain
@@ -71,6 +72,7 @@ def segment_files(
     *,
     objects: Mapping[str, float],
     pixel_size: PixelSize | None = None,
+    estimates: bool = False,
 ) -> bool:
     """Segment images one after the other; one that fails gives its sentence, and the others go on.
 
@@ -85,6 +87,8 @@ def segment_files(
         Options for finding objects that replace those of the model.
     pixel_size : PixelSize, optional
         Instead of what the files say.
+    estimates : bool
+        Whether to estimate the diameter of the objects in each image first.
 
     Returns
     -------
@@ -99,21 +103,19 @@ def segment_files(
     _check_names(paths)
     check_targets((file for path in paths for file in outputs.files(image_name(path)).values()), paths)
     model = source.load()
-    options = checked(ObjectOptions, **{**model.spec.objects.model_dump(), **objects})
+    _options(model, inference, objects)  # what is wrong with them is wrong for all images
     make_folder(outputs.folder)
     failed = 0
     for path in paths:
         try:
             for file in outputs.files(image_name(path)).values():
                 check_free(file, overwrite=outputs.overwrite)
-            image = read_image(path, inference.axes)
-            if pixel_size is not None:
-                image = replace(image, pixel_size=pixel_size)
+            image = _read(path, inference.axes, pixel_size)
+            how = run_shown(estimated_events(model, image, inference), image.name) if estimates else inference
             with _room_for_probabilities(model, image, wanted=outputs.probabilities) as room:
-                segmentation = segment_image(model, image, inference, options, room)
-                written = write_results(outputs, image_name(path), image, segmentation)
-            how = _how(segmentation.prediction, inference)
-            typer.echo(f"{path}: {segmentation.count} objects ({how}), {', '.join(str(file) for file in written)}")
+                segmentation = segment_image(model, image, how, _options(model, how, objects), room)
+                files = ", ".join(str(file) for file in write_results(outputs, image_name(path), image, segmentation))
+            typer.echo(f"{path}: {segmentation.count} objects ({_way(segmentation.prediction, how)}), {files}")
         except Cancelled:
             raise
         except Exception as error:  # one bad image must not end a night's work
@@ -135,7 +137,17 @@ def segment_image(
     return run_shown(segment_events(model, image, inference, options, (probabilities, None)), image.name)
 
 
-def _how(prediction: Prediction, inference: InferenceConfig) -> str:
+def _read(path: Path, axes: str | None, pixel_size: PixelSize | None) -> Image:
+    image = read_image(path, axes)
+    return image if pixel_size is None else replace(image, pixel_size=pixel_size)
+
+
+def _options(model: Model, inference: InferenceConfig, objects: Mapping[str, float]) -> ObjectOptions:
+    """Options that were given, and for the others the model's at the diameter that is known."""
+    return checked(ObjectOptions, **{**model.spec.objects_at(inference.diameter_px).model_dump(), **objects})
+
+
+def _way(prediction: Prediction, inference: InferenceConfig) -> str:
     seam = None if prediction.seam is None else prediction.seam.mean
     return describe_way(prediction.exact, seam, fast=inference.fast)
 

@@ -23,6 +23,7 @@ from napari_unet.gui.object_table import ObjectTable
 from napari_unet.gui.opening import Opener
 from napari_unet.gui.reviewing import Reviewing
 from napari_unet.gui.segmenting import Segmenting
+from napari_unet.gui.sizing import Sizing
 from napari_unet.gui.state import ViewerState
 from napari_unet.gui.tasks import Client
 from napari_unet.gui.tools.toolbox import Toolbox
@@ -51,6 +52,7 @@ class Controller:
         self.browsing = Browsing(desk)
         self.opening = Opener(desk, self.modelling, self.browsing)
         self.segmenting = Segmenting(desk, Merging(desk))
+        self.sizing = Sizing(desk)
         self.keeper = Keeper(desk)
         self.correcting = Correcting(desk, self.keeper)
         self.tools = Toolbox(desk, lambda: self.segmenting.kept)

@@ -45,7 +45,7 @@ class Modelling:
         """Make a model the current one, with its own settings for objects."""
         state = self._desk.state
         state.model = choice
-        state.objects = choice.spec.objects
+        state.objects = choice.spec.objects_at(state.diameter_px)
         state.channels = None
         if not choice.trained:
             state.new_model = NewModel(in_channels=min(max(1, state.image_channels), MOST_CHANNELS))
@@ -98,7 +98,7 @@ class Modelling:
             raise
         state.channels = None
         state.model = choice
-        state.objects = choice.spec.objects
+        state.objects = choice.spec.objects_at(state.diameter_px)
         state.tell("")
 
     def keep(self, candidate: str, name: str) -> ModelChoice:

@@ -31,6 +31,7 @@ class Activity(StrEnum):
     IDLE = "Ready"
     SEGMENTING = "Segmenting"
     PREVIEWING = "Previewing"
+    ESTIMATING = "Estimating the diameter"
     FINDING_OBJECTS = "Finding objects"
     FINE_TUNING = "Fine-tuning"
     EXPORTING = "Exporting"

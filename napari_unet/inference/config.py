@@ -12,6 +12,9 @@ Turns = Literal["none", "flips", "all"]
 TURNS: dict[Turns, int] = {"none": 1, "flips": 4, "all": 8}
 """How many versions of an image are averaged."""
 
+Diameter = float | Literal["auto"] | None
+"""What a user may say of the diameter of the objects, in pixels; "auto" has it estimated first."""
+
 
 class InferenceConfig(Config):
     """Settings of a prediction.

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_unet.events import Event, finish_warning
+from napari_unet.events import Event, Notice, Progress, Result, finish_warning
 from napari_unet.imaging.image import Image
 from napari_unet.inference.config import InferenceConfig
-from napari_unet.inference.pipeline import Window, Wish, as_config, as_image
-from napari_unet.inference.segmentation import segment_events
+from napari_unet.inference.pipeline import MAX_FACTOR, Window, Wish, as_config, as_image, predict_events
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.objects.labelling import label_events
 from napari_unet.weights.model import Model
+from napari_unet.weights.spec import ModelSpec
 
 # Enough of an image to tell by.
 SIDE_PX = 768
@@ -62,7 +64,9 @@ def estimate_diameter(
     return finish_warning(diameter_events(model, as_image(image, axes, None), config))
 
 
-def diameter_events(model: Model, image: Image, config: InferenceConfig) -> Generator[Event, None, float | None]:
+def diameter_events(
+    model: Model, image: Image, config: InferenceConfig, around: Window | None = None
+) -> Generator[Event, None, float | None]:
     """Estimate the diameter of the objects; see `estimate_diameter`.
 
     Parameters
@@ -70,32 +74,86 @@ def diameter_events(model: Model, image: Image, config: InferenceConfig) -> Gene
     model : Model
     image : Image
     config : InferenceConfig
-        Channels and device; a diameter is not used.
+        Channels, device and tiles; nothing else of it is used.
+    around : (start, stop) along T, Z, Y and X, optional
+        The image is looked at around the middle of this window; by default of its first time point.
     """
     known = model.spec.diameter_px
-    if known is None or model.spec.meaning != "instances":
+    if known is None or model.spec.sizing_obstacle:
         return None
+    window = _window(image, around)
     for times in SUPPOSED:
         supposed = known * times
-        seen = yield from _seen(model, image, config, supposed)
+        seen = yield from _quietly(_seen(model, image, config, window, supposed))
         if seen is None:
             continue
         # Once more at the scale that was found: now large objects are whole, and small ones apart.
         if max(seen / supposed, supposed / seen) > CLOSE:
-            again = yield from _seen(model, image, config, seen)
+            again = yield from _quietly(_seen(model, image, config, window, seen))
             seen = seen if again is None else again
         return seen
     return None
 
 
-def _seen(model: Model, image: Image, config: InferenceConfig, diameter: float) -> Generator[Event, None, float | None]:
-    """Median diameter of the objects that are found when they are supposed to have a diameter."""
-    trial = config.model_copy(update={"diameter_px": diameter})
-    # An object counts if it is as large as a tenth of what is supposed.
-    smallest = max(1, min(model.spec.objects.min_size_px, round(diameter**2 / 13)))
-    objects = model.spec.objects.model_copy(update={"min_size_px": smallest})
-    found = yield from segment_events(model, image, trial, objects, wish=Wish(_middle(image)))
-    return median_diameter(found.labels) if found.count >= ENOUGH_OBJECTS else None
+def estimated_events(model: Model, image: Image, config: InferenceConfig) -> Generator[Event, None, InferenceConfig]:
+    """Estimate the diameter of the objects, tell it as a `Notice`, and return the settings with it.
+
+    Parameters
+    ----------
+    model : Model
+    image : Image
+    config : InferenceConfig
+        Is returned as it is where nothing can be estimated.
+    """
+    diameter = yield from diameter_events(model, image, config)
+    if diameter is None:
+        reason = model.spec.sizing_obstacle or f'Hardly any objects were found in the middle of "{image.name}".'
+        yield Notice(f"The diameter of the objects could not be estimated, and none is used. {reason}")
+        return config
+    yield Notice(f'The diameter of the objects in "{image.name}" was estimated as {diameter:.1f} pixels.')
+    return config.model_copy(update={"diameter_px": diameter})
+
+
+def _seen(
+    model: Model, image: Image, config: InferenceConfig, window: Window, supposed: float
+) -> Generator[Event, None, float | None]:
+    """Median diameter of the objects that are found when they are supposed to have a diameter.
+
+    None if there are hardly any, or no image can be rescaled by so much.
+    """
+    trial = InferenceConfig(
+        channels=config.channels,
+        diameter_px=supposed,
+        tile=config.tile,
+        device=config.device,
+        precision=config.precision,
+    )
+    prediction = yield from predict_events(model, image, trial, wish=Wish(window))
+    labels, count = yield from label_events(prediction.probabilities, model.spec, _options(model.spec, supposed))
+    diameter = median_diameter(labels) if count >= ENOUGH_OBJECTS else None
+    known = model.spec.diameter_px
+    if diameter is None or known is None or not 1 / MAX_FACTOR <= diameter / known <= MAX_FACTOR:
+        return None
+    return diameter
+
+
+def _options(spec: ModelSpec, supposed: float) -> ObjectOptions:
+    """How objects are found in one slice, of which a volume shows only a section."""
+    options = spec.objects_at(supposed)
+    if spec.dims == 2:
+        return options
+    return options.model_copy(update={"min_size_px": round(options.min_size_px ** (2 / 3))})
+
+
+def _quietly(work: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
+    """Tell only that an estimate goes on: whatever else there is to tell, the prediction that follows tells too."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield Progress("Estimating the diameter", 0, 1)
 
 
 def median_diameter(labels: npt.NDArray[Any]) -> float | None:
@@ -109,12 +167,16 @@ def median_diameter(labels: npt.NDArray[Any]) -> float | None:
     return float(np.median(np.sqrt(present * 4 / np.pi))) if present.size else None
 
 
-def _middle(image: Image) -> Window:
-    """Window in the middle of the first time point: one slice."""
+def _window(image: Image, around: Window | None) -> Window:
+    """Window to look at: one slice, in the middle of the first time point or of another window."""
     sizes = image.sizes
-    depth = sizes["Z"] // 2
-    rows, columns = (
-        ((sizes[axis] - min(sizes[axis], SIDE_PX)) // 2, (sizes[axis] + min(sizes[axis], SIDE_PX)) // 2)
-        for axis in "YX"
-    )
-    return (0, 1), (depth, depth + 1), rows, columns
+    if around is None:
+        around = ((0, 1), (0, sizes["Z"]), (0, sizes["Y"]), (0, sizes["X"]))
+    time, depth, row, column = ((start + stop) // 2 for start, stop in around)
+    return (time, time + 1), (depth, depth + 1), _span(row, sizes["Y"]), _span(column, sizes["X"])
+
+
+def _span(middle: int, size: int) -> tuple[int, int]:
+    """Enough pixels around the middle, inside of the image."""
+    start = max(0, min(middle - SIDE_PX // 2, size - SIDE_PX))
+    return start, min(size, start + SIDE_PX)

@@ -12,17 +12,16 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ImageError
-from napari_unet.events import Event, Notice, finish_warning
+from napari_unet.events import Event, Notice
 from napari_unet.imaging.chunk_cache import cached, is_kept_whole
 from napari_unet.imaging.image import Image, check_channels, open_image
 from napari_unet.imaging.rescaling import TOLERANCE, Rescaled
 from napari_unet.imaging.statistics import Readable, check_input, statistics_events
-from napari_unet.inference.canvas import MOST_RESCALED_PX, Grids, Reordered
-from napari_unet.inference.config import InferenceConfig, Turns
+from napari_unet.inference.canvas import MOST_RESCALED_PX, Grids
+from napari_unet.inference.config import Diameter, InferenceConfig, Turns
 from napari_unet.inference.covering import Cover, Source
 from napari_unet.inference.devices import choose_device, describe_device
 from napari_unet.inference.engines.base import Seam
@@ -32,9 +31,9 @@ from napari_unet.inference.exact.intervals import Interval, size_of, whole
 from napari_unet.inference.exact.intervals import Window as Intervals
 from napari_unet.inference.fast.preparing import FastMode, fast_events
 from napari_unet.inference.fast.sampling import Places
-from napari_unet.inference.outputs import check_out, new_array, probability_type
+from napari_unet.inference.outputs import new_array
 from napari_unet.inference.reading_ahead import ReadingAhead
-from napari_unet.inference.resuming import Circumstances, Record, Recorded, record_for
+from napari_unet.inference.resuming import Circumstances, Record, Recorded
 from napari_unet.inference.slabs import Order, plan_slabs
 from napari_unet.inference.writing import Writer, choose_writer
 from napari_unet.networks.spec import checked
@@ -220,75 +219,6 @@ def _plane(image: Readable) -> tuple[int, int]:
     return image.sizes["Y"], image.sizes["X"]
 
 
-def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these names
-    model: Model,
-    image: Any,  # noqa: ANN401
-    axes: str | None = None,
-    channels: Sequence[int] | None = None,
-    pixel_size: float | PixelSize | None = None,
-    diameter: float | None = None,
-    tile: int | None = None,
-    device: str = "auto",
-    out: Any | None = None,  # noqa: ANN401
-    *,
-    dtype: npt.DTypeLike | None = None,
-    turns: Turns = "none",
-    resume: bool = False,
-    fast: bool = False,
-) -> npt.NDArray[Any]:
-    """Predict a probability map.
-
-    Parameters
-    ----------
-    model : Model
-    image : numpy, Dask or Zarr array, or Image
-    axes : str, optional
-        One letter a dimension, such as "TZYX" or "YXC"; YX or ZYX by default.
-    channels : sequence of int, optional
-        Which channels feed the model, in its order; all by default.
-    pixel_size : float or PixelSize, optional
-        In µm; the image is rescaled to that of the model where that is known.
-    diameter : float, optional
-        Of the objects, in pixels; the image is rescaled to the size that the model knows.
-    tile : int, optional
-        Side of the write region of a tile in pixels; None chooses.
-    device : str
-        "auto", "cpu", "mps", "cuda" or "cuda:N".
-    out : Zarr, h5py or numpy array, optional
-        Of the result's shape, float32 or uint8. Is written piece by piece, each chunk once.
-    dtype : "float32" or "uint8", optional
-        Of the result: probabilities from 0 to 1, or from 0 to 255; float32 by default, or as `out`.
-    turns : "none", "flips" or "all"
-        Average over the 4 flips of the plane, or over its 8 flips and quarter turns; 4 or 8 times the work.
-    resume : bool
-        Go on from what a run that was interrupted has written to the Zarr array `out`, if it was of the same image,
-        model and settings; else, and by default, begin anew.
-    fast : bool
-        On a CPU compute with integers of 8 bits where they change few labels; what they change is measured on the
-        image and told as a warning. Needs the packages of ``napari-unet[fast]``.
-
-    Returns
-    -------
-    (class, *axes without C) float32 or uint8
-        In the order of axes that was given; `out`, if that was given.
-
-    Raises
-    ------
-    AxesError, ChannelError, ImageError, DeviceError, ModelError
-        If axes, channels, image, device or type do not fit, or there is too little memory for the result.
-    ExportError
-        If `out` cannot be written.
-    """
-    source = as_image(image, axes, pixel_size)
-    config = as_config(channels, diameter, tile, device, turns=turns, fast=fast)
-    kind, shape = probability_type(model, out, dtype), (len(model.spec.classes), *source.label_shape)
-    check_out(out, shape, kind)
-    result: npt.NDArray[Any] = new_array(shape, kind) if out is None else out
-    record = record_for(result, resume=resume)
-    finish_warning(predict_events(model, source, config, Reordered(result, source.label_axes), record=record))
-    return result
-
-
 def as_image(image: Any, axes: str | None, pixel_size: float | PixelSize | None) -> Image:  # noqa: ANN401
     """Wrap an array; an `Image` is taken as it is, but for what is given explicitly."""
     size = None if pixel_size is None else as_pixel_size(pixel_size)
@@ -303,13 +233,13 @@ def as_pixel_size(size: float | PixelSize) -> PixelSize:
 
 
 def as_config(
-    channels: Sequence[int] | None, diameter: float | None, tile: int | None, device: str, *, turns: Turns, fast: bool
+    channels: Sequence[int] | None, diameter: Diameter, tile: int | None, device: str, *, turns: Turns, fast: bool
 ) -> InferenceConfig:
-    """Check what a prediction was asked for with."""
+    """Check what a prediction was asked for with; a diameter that is to be estimated is left out."""
     return checked(
         InferenceConfig,
         channels=as_channels(channels),
-        diameter_px=diameter,
+        diameter_px=None if diameter == "auto" else diameter,
         tile=tile,
         device=device,
         turns=turns,

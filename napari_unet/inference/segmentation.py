@@ -14,7 +14,8 @@ from napari_unet.axes import PixelSize
 from napari_unet.errors import ModelError
 from napari_unet.events import Event, finish_warning
 from napari_unet.imaging.image import Image
-from napari_unet.inference.config import InferenceConfig, Turns
+from napari_unet.inference.config import Diameter, InferenceConfig, Turns
+from napari_unet.inference.diameters import estimated_events
 from napari_unet.inference.outputs import check_out, labels_array, new_array
 from napari_unet.inference.pipeline import Prediction, Wish, as_config, as_image, predict_events
 from napari_unet.inference.temporary import room_for_probabilities
@@ -53,6 +54,8 @@ def segment_events(
 
     Parameters
     ----------
+    objects : ObjectOptions, optional
+        Those of the model by default, where the smallest size follows the diameter that `config` tells.
     outputs : (probabilities, labels)
         Arrays to write into, (K, T, Z, Y, X) float32 or uint8 and (T, Z, Y, X) uint32; None for new ones. Probabilities
         of more than 256 MB then lie on disk for a while, as bytes: of 10,000 pixels of objects, about two
@@ -71,7 +74,8 @@ def segment_events(
             "them. Use its prediction, or give it an activation."
         )
     probabilities, labels = outputs
-    options = objects or model.spec.objects
+    config = config or InferenceConfig()
+    options = objects or model.spec.objects_at(config.diameter_px)
     with nullcontext() if probabilities is not None else room_for_probabilities(_shape(model, image, wish)) as room:
         prediction = yield from predict_events(model, image, config, probabilities if room is None else room, wish)
         found, count = yield from label_events(prediction.probabilities, model.spec, options, labels)
@@ -91,7 +95,7 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     axes: str | None = None,
     channels: Sequence[int] | None = None,
     pixel_size: float | PixelSize | None = None,
-    diameter: float | None = None,
+    diameter: Diameter = None,
     tile: int | None = None,
     device: str = "auto",
     out: Any | None = None,  # noqa: ANN401
@@ -102,7 +106,8 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     """Segment an image into labels.
 
     The arguments are those of `napari_unet.predict`; `out` is an integer array of the shape of the labels. Of a Zarr
-    array each chunk is written once.
+    array each chunk is written once. Objects that are too small are dropped: the smallest size is that of the model,
+    and follows `diameter`.
 
     Returns
     -------
@@ -123,5 +128,7 @@ def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     config = as_config(channels, diameter, tile, device, turns=turns, fast=fast)
     check_out(out, source.label_shape, np.uint32)
     labels: npt.NDArray[Any] = new_array(source.label_shape, np.uint32) if out is None else out
+    if diameter == "auto":
+        config = finish_warning(estimated_events(model, source, config))
     finish_warning(segment_events(model, source, config, outputs=(None, labels_array(labels, source.label_axes))))
     return labels

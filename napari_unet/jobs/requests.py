@@ -13,6 +13,7 @@ from pydantic import Field
 from napari_unet.inference.config import Cost, InferenceConfig
 from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.references import Answers, AnswerValue, ArrayRef, ImageRef, ModelRef, Region
+from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
 from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.config import FineTuneConfig
@@ -207,6 +208,7 @@ Request = Annotated[
     | CompareRequest
     | DownloadRequest
     | FlipRequest
+    | DiameterRequest
     | CostRequest,
     Field(discriminator="kind"),
 ]
@@ -386,6 +388,7 @@ JobResult = Annotated[
     | CompareResult
     | DownloadResult
     | FlipResult
+    | DiameterResult
     | CostResult,
     Field(discriminator="kind"),
 ]

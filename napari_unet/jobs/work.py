@@ -17,6 +17,7 @@ from napari_unet.errors import Cancelled, ModelError, NapariUnetError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
 from napari_unet.inference.cost import estimate_cost
+from napari_unet.inference.diameters import diameter_events
 from napari_unet.inference.flipping import flip_events
 from napari_unet.inference.pipeline import Wish
 from napari_unet.inference.segmentation import segment_events
@@ -46,6 +47,7 @@ from napari_unet.jobs.requests import (
     SegmentResult,
 )
 from napari_unet.jobs.scratch import open_array
+from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
 from napari_unet.objects.labelling import label_events
 from napari_unet.objects.merging import merge_prediction
 from napari_unet.training.course import Watch
@@ -93,7 +95,7 @@ class ModelCache:
 _models = ModelCache()
 
 
-def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: PLR0911  # one a request
+def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: C901, PLR0911  # one a request
     """Open what a request names and return the work; nothing is read before its first event.
 
     Parameters
@@ -122,6 +124,8 @@ def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: PL
             return download_events(request)
         case FlipRequest():
             return _flip(request)
+        case DiameterRequest():
+            return _diameter(request)
         case CostRequest():
             return _cost(request)
         case _:
@@ -305,6 +309,13 @@ def _flip(request: FlipRequest) -> Generator[Event, None, FlipResult]:
     model, image = _models.get(request.model), open_image_ref(request.image)
     yield from flip_events(model, image, request.inference, request.fields, open_array(request.gains, "r+"))
     return FlipResult(fields=len(request.fields))
+
+
+def _diameter(request: DiameterRequest) -> Generator[Event, None, DiameterResult]:
+    yield Progress("Loading the model", 0, 1)
+    model, image = _models.get(request.model), open_image_ref(request.image)
+    found = yield from diameter_events(model, image, request.inference, request.around)
+    return DiameterResult(diameter_px=found)
 
 
 def _cost(request: CostRequest) -> Generator[Event, None, CostResult]:

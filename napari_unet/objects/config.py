@@ -17,7 +17,7 @@ class ObjectOptions(Config):
     seed_threshold : float
         Connected pixels whose probability of being interior exceeds this seed one object.
     min_size_px : int
-        Smaller objects are dropped; pixels in 2D (per slice), voxels in 3D.
+        Smaller objects are dropped; pixels in 2D (per slice), voxels in 3D, of the image as it was given.
     fill_holes : bool
         Fill background that an object encloses.
     join_z : bool

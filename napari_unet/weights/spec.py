@@ -52,7 +52,7 @@ class ModelSpec(Config):
     normalization : Normalization
         From pixel values to network input.
     objects : ObjectOptions
-        Defaults for turning probabilities into labels.
+        Defaults for turning probabilities into labels; the smallest size is meant for objects of `diameter_px`.
     channel_names : tuple of str
         What the input channels are, if known.
     pixel_size_um : float, optional
@@ -110,6 +110,30 @@ class ModelSpec(Config):
     def foreground_classes(self) -> tuple[str, ...]:
         """The classes that are not background."""
         return self.classes if self.activation == "sigmoid" or len(self.classes) == 1 else self.classes[1:]
+
+    @property
+    def sizing_obstacle(self) -> str:
+        """Why it cannot tell how large the objects in an image are; empty if it can."""
+        if self.meaning != "instances":
+            return f'The model "{self.name}" finds classes, and no single objects.'
+        if self.activation == "none":
+            return f'The model "{self.name}" gives raw values and no probabilities.'
+        if self.diameter_px is None:
+            return f'The model "{self.name}" does not know the size of the objects that it was trained on.'
+        return ""
+
+    def objects_at(self, diameter_px: float | None) -> ObjectOptions:
+        """Return the defaults for objects of another diameter: the smallest size grows and shrinks with them.
+
+        Parameters
+        ----------
+        diameter_px : float, optional
+            Of the objects in an image; None, or a model that does not know its own, leaves the defaults as they are.
+        """
+        if diameter_px is None or self.diameter_px is None:
+            return self.objects
+        size = round(self.objects.min_size_px * (diameter_px / self.diameter_px) ** self.dims)
+        return self.objects.model_copy(update={"min_size_px": max(1, size)})
 
 
 def untrained_spec(

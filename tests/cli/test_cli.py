@@ -267,3 +267,25 @@ def test_every_event_can_be_shown():
         return "result"
 
     assert run_shown(work(), "image", budget_s=3) == "result"
+
+
+def test_segment_estimates_a_diameter_for_each_image(run, tmp_path):
+    y, x = np.indices((96, 128))
+    inside = np.hypot(y % 20 - 10, x % 20 - 10) < 5
+    tifffile.imwrite(tmp_path / "discs.tif", np.where(inside, 180, 20).astype("uint8") + (x % 3).astype("uint8"))
+    code, out, err = run("segment", tmp_path / "discs.tif", "-m", "nuclei", "--out", tmp_path, "--diameter", "auto")
+    assert code == 0, err
+    assert 'in "discs" was estimated as ' in err
+    assert " objects (" in out
+
+
+def test_segment_says_where_it_cannot_estimate_a_diameter(run, tiny, cells, tmp_path):
+    code, _, err = run("segment", cells, "--model", tiny, "--out", tmp_path / "out", "--diameter", "auto")
+    assert code == 0, err
+    assert "could not be estimated, and none is used" in err
+
+
+def test_segment_refuses_a_diameter_that_is_none(run, tiny, cells, tmp_path):
+    code, _, err = run("segment", cells, "--model", tiny, "--out", tmp_path / "out", "--diameter", "big")
+    assert code == 1
+    assert 'The diameter "big" is neither a positive number of pixels nor "auto".' in err

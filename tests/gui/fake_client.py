@@ -24,6 +24,7 @@ from napari_unet.jobs.requests import (
     SegmentResult,
 )
 from napari_unet.jobs.scratch import open_array
+from napari_unet.jobs.sizing import DiameterResult
 from napari_unet.jobs.work import work_for
 from napari_unet.objects.merging import merge_prediction
 
@@ -45,6 +46,7 @@ class FakeClient:
         self.error = NapariUnetError("It broke.")
         self.best_so_far, self.notice = False, ""
         self.tiles = 0
+        self.diameter = 40.4
         self.candidate = candidate
         self.result = {"accepted": True, "old_score": 0.5, "new_score": 0.7, "sentence": "Better: 0.70, was 0.50."}
         self._numbers = itertools.count(1)
@@ -68,6 +70,7 @@ class FakeClient:
             "objects": self._objects,
             "merge": self._merge,
             "flip": self._flip,
+            "diameter": self._diameter,
             "finetune": self._finetune,
             "open": work_for,
             "compare": work_for,
@@ -159,6 +162,10 @@ class FakeClient:
             gains[number, :3] = (block.mean() / 255, 0.5, 0.5)
             yield Progress("Flipping fields", number, len(request.fields))
         return FlipResult(fields=len(request.fields))
+
+    def _diameter(self, request):
+        yield Progress("Estimating the diameter", 0, 1)
+        return DiameterResult(diameter_px=self.diameter)
 
     def _finetune(self, request):
         """Find more of the image with each step; a cancelled one answers with what it has so far if `best_so_far`."""

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 import napari_unet as nu
+from napari_unet.events import Notice, Progress, finish
+from napari_unet.imaging.image import open_image
 from napari_unet.imaging.synthetic import nuclei_stack
-from napari_unet.inference.diameters import estimate_diameter, median_diameter
+from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.diameters import diameter_events, estimate_diameter, estimated_events, median_diameter
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +57,51 @@ def test_the_median_of_areas():
     labels[:4, :4], labels[6:, 6:] = 1, 2
     assert median_diameter(labels) == pytest.approx(np.sqrt(4 / np.pi) * 3)
     assert median_diameter(np.zeros((4, 4), int)) is None
+
+
+def test_only_the_estimate_is_told(model):
+    events = list(estimated_events(model, open_image(discs(12)), InferenceConfig()))
+    assert {type(event) for event in events} == {Progress, Notice}
+    assert [event.text for event in events if isinstance(event, Notice)] == [events[-1].text]
+    assert events[-1].text.startswith('The diameter of the objects in "image" was estimated as 11.')
+
+
+def test_it_is_looked_at_around_what_somebody_sees(model):
+    picture = np.zeros((1700, 200), np.uint8)
+    picture[:, :] = np.random.default_rng(0).normal(20, 3, picture.shape)
+    picture[1500:1628, :160] = discs(20)
+    image, config = open_image(picture), InferenceConfig()
+    seen = ((0, 1), (0, 1), (1560, 1570), (0, 200))
+    assert finish(diameter_events(model, image, config, seen)) == pytest.approx(20, rel=0.15)
+    assert finish(diameter_events(model, image, config, ((0, 1), (0, 1), (0, 10), (0, 200)))) is None
+
+
+def test_auto_is_the_same_as_giving_the_estimate(model):
+    image = discs(10)
+    estimate = estimate_diameter(model, image)
+    with pytest.warns(UserWarning, match=rf"estimated as {estimate:.1f} pixels"):
+        labels = nu.segment(model, image, diameter="auto")
+    np.testing.assert_array_equal(labels, nu.segment(model, image, diameter=estimate))
+    with pytest.warns(UserWarning, match="estimated as"):
+        probabilities = nu.predict(model, image, diameter="auto")
+    np.testing.assert_array_equal(probabilities, nu.predict(model, image, diameter=estimate))
+
+
+def test_auto_says_why_nothing_is_estimated():
+    ignorant = nu.new_model("unet", width=4, depth=1)
+    image = np.random.default_rng(0).normal(100, 1, (32, 32))
+    with pytest.warns(UserWarning, match="none is used.* does not know the size"):
+        probabilities = nu.predict(ignorant, image, diameter="auto")
+    np.testing.assert_array_equal(probabilities, nu.predict(ignorant, image))
+
+
+def test_another_word_than_auto_is_refused(model):
+    with pytest.raises(nu.NapariUnetError, match="diameter"):
+        nu.segment(model, discs(20), diameter="large")
+
+
+def test_small_objects_are_kept_where_they_are_told_to_be_small(model):
+    picky = model.with_spec(objects=model.spec.objects.model_copy(update={"min_size_px": 100}))
+    image = discs(8)
+    assert nu.segment(picky, image).max() == 0
+    assert nu.segment(picky, image, diameter=8).max() > 30

@@ -118,6 +118,19 @@ def add_to_form(form: QFormLayout, text: str, field: QWidget) -> None:
     form.addRow(label, field)
 
 
+def beside(field: QWidget, *others: QWidget) -> QWidget:
+    """Put a field and what belongs to it into one row; the field takes the room that is left."""
+    made = QWidget()
+    made.setToolTip(field.toolTip())
+    row = QHBoxLayout(made)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(SPACING)
+    row.addWidget(field, 1)
+    for other in others:
+        row.addWidget(other)
+    return made
+
+
 def button(text: str, tip: str, call: Callable[[], Any], *, primary: bool = False) -> QPushButton:
     """Make a push button."""
     made = QPushButton(text)

@@ -8,13 +8,14 @@ from superqt import QLabeledDoubleSlider
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.progress import percent
-from napari_unet.gui.widgets.base import Step, button, heading, say, sentence, silent
+from napari_unet.gui.widgets.base import Step, beside, button, heading, say, sentence, silent
 from napari_unet.gui.widgets.channels import ChannelChooser
 from napari_unet.gui.widgets.choices import combo, show_choices
 from napari_unet.gui.widgets.speed_options import SpeedOptions
 
 _DEBOUNCE_MS = 250
 _WHOLE = "Segment the whole image; what is on the screen comes first"
+_ESTIMATE = "Find out the diameter: the model looks at the image around the middle of what is on the screen"
 
 
 class SegmentStep(Step):
@@ -43,7 +44,7 @@ class SegmentStep(Step):
         )
         self.add(self.reading)
         self.add(self.channels)
-        self.add_form(("Device", self.devices), ("Diameter", self.diameter))
+        self.add_form(("Device", self.devices), ("Diameter", self.size))
         self.add(self.speed, self.obstacle)
         self.add_row(self.preview, self.segment)
         self.add_row(self.start_over)
@@ -71,9 +72,11 @@ class SegmentStep(Step):
         self.diameter.setSpecialValueText("not given")
         self.diameter.setToolTip(
             "Diameter of your objects in pixels, if they are much larger or smaller than those that the "
-            "model was trained on: the image is then rescaled for the network"
+            "model was trained on: the image is then rescaled for the network, and the smallest size follows"
         )
         self.diameter.valueChanged.connect(self._set_diameter)
+        self.estimate = button("Estimate", _ESTIMATE, self.controller.sizing.estimate)
+        self.size = beside(self.diameter, self.estimate)
         self.speed = SpeedOptions(self.controller)
 
     def _build_objects(self) -> None:
@@ -108,7 +111,7 @@ class SegmentStep(Step):
         self.bind(self._show_devices, "devices", "device")
         self.bind(self._show_diameter, "diameter_px")
         self.bind(self._show_objects, "objects", "model", "axes")
-        self.bind(self._enable, "activity", "obstacle", "image", "segmented")
+        self.bind(self._enable, "activity", "obstacle", "image", "segmented", "model")
         self.bind(self._show_interrupted, "interrupted", "image", "activity")
 
     def _show_images(self) -> None:
@@ -148,6 +151,9 @@ class SegmentStep(Step):
             widget.setEnabled(idle and state.image is not None)
         for runs in (self.preview, self.segment):
             runs.setEnabled(idle and not state.obstacle)
+        why_not = self.controller.sizing.obstacle
+        self.estimate.setEnabled(idle and not why_not)
+        self.estimate.setToolTip(why_not or _ESTIMATE)
         say(self.obstacle, state.obstacle)
         kept = state.segmented is not None and state.segmented.image == state.image
         say(self.tuning_hint, "Applied at once, without the network." if kept else "")

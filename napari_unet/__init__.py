@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_unet.inference.scaling import suggest_normalization
     from napari_unet.inference.segmentation import segment
     from napari_unet.networks.registry import build_network, variants
+    from napari_unet.training.adaptation import adapt
     from napari_unet.training.fit import FineTuneResult, finetune
     from napari_unet.weights.loading import load_model
     from napari_unet.weights.model import Model, new_model
@@ -42,6 +43,7 @@ _HOMES = {
     "Model": "weights.model",
     "NapariUnetError": "errors",
     "PixelSize": "axes",
+    "adapt": "training.adaptation",
     "build_network": "networks.registry",
     "estimate_diameter": "inference.diameters",
     "finetune": "training.fit",
@@ -63,6 +65,7 @@ __all__ = [
     "NapariUnetError",
     "PixelSize",
     "__version__",
+    "adapt",
     "build_network",
     "estimate_diameter",
     "finetune",

@@ -163,6 +163,32 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
+def adapt(  # noqa: PLR0913, PLR0917  # one parameter an option
+    images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, JPEG, .npy files or Zarr folders; taken together.")],
+    model: Model,
+    out: Annotated[Path, typer.Option(help="File for the adapted model (.safetensors).")],
+    answer: Answer = None,
+    axes: Axes = None,
+    channels: Channels = None,
+    pixel_size: PixelSize = None,
+    diameter: Annotated[float | None, typer.Option(help="Diameter of the objects here, in pixels.")] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Let a model get used to images of another kind, without labels. It may help or not."""
+    from napari_unet.cli.adapting import adapt_to_files
+    from napari_unet.cli.options import parse_answers, parse_channels, parse_pixel_size
+    from napari_unet.cli.segmenting import Source
+    from napari_unet.inference.config import InferenceConfig
+    from napari_unet.networks.spec import checked
+
+    channel_numbers = parse_channels(channels)
+    inference = checked(InferenceConfig, axes=axes, channels=channel_numbers, diameter_px=diameter, device=device)
+    source, scale = Source(model, parse_answers(answer)), parse_pixel_size(pixel_size)
+    adapt_to_files(images, source, inference, out, pixel_size=scale, overwrite=overwrite)
+
+
+@app.command()
 def export(
     labels: Annotated[Path, typer.Argument(help="A label image in any format that can be read.")],
     out: Annotated[Path, typer.Option(help="File for the mask TIFF.")],

@@ -81,7 +81,7 @@ def finetune_files(
     Cancelled
         If cancelled before there is anything to keep.
     """
-    _check_out(out, [*_source_files(source.name), *files.all], overwrite=overwrite)
+    check_model_file(out, [*_source_files(source.name), *files.all], overwrite=overwrite)
     pairs = read_pairs(files)
     model = _model(source, pairs[0].image, channels)
     fit = run_shown(finetune_events(model, pairs, config, channels), "Fine-tuning", config.seconds)
@@ -130,8 +130,22 @@ def _read_for(image: Image, path: Path) -> npt.NDArray[Any]:
     return to_canonical(np.asarray(labels.array[...]), labels.axes)[:, 0]
 
 
-def _check_out(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
-    """Refuse a file that cannot or must not be written, before any time is spent on training."""
+def check_model_file(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Check that a model can and may be written to a file, before any time is spent on it.
+
+    Parameters
+    ----------
+    out : Path
+    inputs : sequence of Path
+        Files that are read, and must not be replaced.
+    overwrite : bool
+        Whether another file at `out` may be replaced.
+
+    Raises
+    ------
+    ExportError
+        If it cannot or must not be.
+    """
     if out.suffix != SUFFIX:
         raise ExportError(f'"{out.name}" does not end in {SUFFIX}, as every model does. Add {SUFFIX} to the name.')
     check_targets([out], inputs)

@@ -7,6 +7,7 @@ import weakref
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_unet.gui.adapting import Adapting
 from napari_unet.gui.browsing import Browsing
 from napari_unet.gui.choosing import Choosing
 from napari_unet.gui.correcting import Correcting
@@ -63,6 +64,7 @@ class Controller:
         self.lineage = Lineage(desk, self.modelling, self.keeper)
         self.halting = Halting(desk)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.lineage, self.halting)
+        self.adapting = Adapting(desk, self.finetuning)
         self.exporting = Exporting(desk)
         self.costing = Costing(desk)
         self.modelling.list_models()

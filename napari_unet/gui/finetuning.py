@@ -114,6 +114,19 @@ class FineTuning:
         if proposal is not None:
             self._desk.run(Activity.EXPORTING, self._use_task(proposal, segment_again))
 
+    def propose(self, proposal: Proposal, view: LiveView | None) -> None:
+        """Ask the user to decide about a new model, in place of the last one.
+
+        Parameters
+        ----------
+        proposal : Proposal
+        view : LiveView, optional
+            What the old and the new model find in the region that is on the screen.
+        """
+        self._forget_proposal()
+        self._view = view
+        self._desk.state.proposal = proposal
+
     def save_as(self, path: str) -> None:
         """Save the proposed model as a file; it stays proposed."""
         proposal = self._desk.state.proposal
@@ -195,11 +208,11 @@ class FineTuning:
             state.tell("The training was stopped and thrown away; the model in use is as it was.")
             return
         # Only now: until there is a new model, the user may still decide about the last one.
-        self._forget_proposal()
-        self._view, self._running = self._running, None
-        if self._view is not None and result.seen is not None and self._view.show_new(self._desk):
+        view, self._running = self._running, None
+        shown = view is not None and result.seen is not None and view.show_new(self._desk)
+        self.propose(Proposal(result=result, base=model), view)
+        if shown:
             state.compared = "after"
-        state.proposal = Proposal(result=result, base=model)
         done = "Fine-tuning is done. Decide about the new model in step 4."
         state.tell(" ".join((done, *self._remarks)), "warning" if self._remarks else "info")
 
@@ -288,7 +301,8 @@ class FineTuning:
 
     def _use_task(self, proposal: Proposal, segment_again: bool) -> Task:
         name = (proposal.base.spec.name if proposal.base.trained else proposal.base.variant).strip()
-        stem = name if name.endswith("fine-tuned") else f"{name} fine-tuned"
+        how = "adapted" if proposal.result.learnt_from == "image" else "fine-tuned"
+        stem = name if name.endswith(how) else f"{name} {how}"
         choice = yield Aside(lambda: self._modelling.keep(proposal.result.candidate, stem))
         if choice.source is not None:
             self._lineage.note(_entry(proposal, choice.title), Path(choice.source))

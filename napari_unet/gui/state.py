@@ -33,6 +33,7 @@ class Activity(StrEnum):
     PREVIEWING = "Previewing"
     ESTIMATING = "Estimating the diameter"
     FINDING_OBJECTS = "Finding objects"
+    ADAPTING = "Adapting"
     FINE_TUNING = "Fine-tuning"
     EXPORTING = "Exporting"
     OPENING = "Opening"

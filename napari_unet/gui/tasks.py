@@ -248,7 +248,7 @@ class TaskRunner(QObject):  # type: ignore[misc]
         if isinstance(message, JobDone):
             # A cancelled fine-tuning answers with its best so far: that is a result. Another job that
             # is done before it hears of the cancel has come too late.
-            if isinstance(message.result, FinetuneResult):
+            if isinstance(message.result, FinetuneResult) and message.result.learnt_from == "corrections":
                 self._cancelled = False
             self._answer(message.result, None)
         elif isinstance(message, JobFailed):

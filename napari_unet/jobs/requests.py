@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_unet.inference.config import Cost, InferenceConfig
+from napari_unet.jobs.adapted import AdaptRequest
 from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.references import Answers, AnswerValue, ArrayRef, ImageRef, ModelRef, Region
 from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
@@ -21,7 +22,7 @@ from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import ModelSpec
 
 # What is named here is imported from here; the rest is public as in any module.
-__all__ = ["AnswerValue", "Answers", "ArrayRef", "ImageRef", "ModelRef", "Region"]
+__all__ = ["AdaptRequest", "AnswerValue", "Answers", "ArrayRef", "ImageRef", "ModelRef", "Region"]
 
 
 class SegmentRequest(Config):
@@ -204,6 +205,7 @@ Request = Annotated[
     | ObjectsRequest
     | MergeRequest
     | FinetuneRequest
+    | AdaptRequest
     | OpenRequest
     | CompareRequest
     | DownloadRequest
@@ -257,10 +259,11 @@ class MergeResult(Config):
 
 
 class FinetuneResult(Config):
-    """What a fine-tuning ended with.
+    """What a fine-tuning ended with, or an adaptation without labels.
 
     Attributes
     ----------
+    learnt_from : "corrections" | "image"
     accepted : bool, optional
         None where there were too few labels to judge.
     old_score, new_score : float, optional
@@ -276,6 +279,7 @@ class FinetuneResult(Config):
     """
 
     kind: Literal["finetune"] = "finetune"
+    learnt_from: Literal["corrections", "image"] = "corrections"
     accepted: bool | None
     old_score: float | None
     new_score: float | None

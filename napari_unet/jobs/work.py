@@ -24,6 +24,7 @@ from napari_unet.inference.segmentation import segment_events
 from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.opening import compare_events, download_events, open_events
 from napari_unet.jobs.requests import (
+    AdaptRequest,
     ArrayRef,
     CompareRequest,
     CompareResult,
@@ -50,6 +51,7 @@ from napari_unet.jobs.scratch import open_array
 from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
 from napari_unet.objects.labelling import label_events
 from napari_unet.objects.merging import merge_prediction
+from napari_unet.training.adaptation import adapt_events
 from napari_unet.training.course import Watch
 from napari_unet.training.fit import finetune_events
 from napari_unet.training.gate import Score
@@ -116,6 +118,8 @@ def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: C9
             return _merge(request)
         case FinetuneRequest():
             return _finetune(request)
+        case AdaptRequest():
+            return _adapt(request)
         case OpenRequest():
             return open_events(request, None if request.image is None else open_image_ref(request.image))
         case CompareRequest():
@@ -212,6 +216,28 @@ def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult
         sentence=fit.sentence,
         old=_measured(fit.old_score),
         new=_measured(fit.new_score),
+        seen=seen,
+    )
+
+
+def _adapt(request: AdaptRequest) -> Generator[Event, None, FinetuneResult]:
+    start = time.perf_counter()
+    yield Progress("Loading the model", 0, 1)
+    model, image = _models.get(request.model), open_image_ref(request.image)
+    candidate = yield from adapt_events(model, [image], request.inference)
+    candidate.save(Path(request.candidate))
+    seen = None if request.watch is None else (yield from _look(model, candidate, request.watch))
+    return FinetuneResult(
+        learnt_from="image",
+        accepted=None,
+        old_score=None,
+        new_score=None,
+        held_out_px=0,
+        steps=0,
+        seconds=time.perf_counter() - start,
+        candidate=request.candidate,
+        sentence="The model has looked at this image, and nothing was held out to judge it by. It may be better or "
+        "worse: compare before and after, and decide yourself.",
         seen=seen,
     )
 

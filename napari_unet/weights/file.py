@@ -66,6 +66,17 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def has_batch_statistics(path: Path) -> bool:
+    """Tell from the header of a model file whether batch normalization in it remembers statistics.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read.
+    """
+    return any(name.endswith(".running_mean") for name in read_header(path))
+
+
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):

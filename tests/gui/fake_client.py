@@ -72,6 +72,7 @@ class FakeClient:
             "flip": self._flip,
             "diameter": self._diameter,
             "finetune": self._finetune,
+            "adapt": self._adapt,
             "open": work_for,
             "compare": work_for,
             "download": work_for,
@@ -169,6 +170,8 @@ class FakeClient:
 
     def _finetune(self, request):
         """Find more of the image with each step; a cancelled one answers with what it has so far if `best_so_far`."""
+        if self.result.get("held_out") is not None:
+            yield self.result["held_out"]
         yield ValidationDone(0, 0.5, 0.5, 0.0)
         for step in range(1, 6):
             yield StepDone(step, 1 / step, float(step))
@@ -193,6 +196,27 @@ class FakeClient:
             seen = Seen(before=1, after=2)
         result = {"held_out_px": 100, "steps": 5, "seconds": 6.0, "seen": seen} | self.result
         return FinetuneResult(candidate=request.candidate, **result)
+
+    def _adapt(self, request):
+        """Find other objects than before."""
+        yield Progress("Looking at the image", 0, 1)
+        Path(request.candidate).write_bytes(self.candidate)
+        seen = None
+        if request.watch is not None:
+            open_array(request.watch.before, "r+")[:] = 80
+            open_array(request.watch.labels, "r+")[:] = 81
+            seen = Seen(before=3, after=4)
+        yield Progress("Looking at the image", 1, 1)
+        unjudged = {
+            "accepted": None,
+            "old_score": None,
+            "new_score": None,
+            "held_out_px": 0,
+            "steps": 0,
+            "seconds": 1.0,
+        }
+        said = "Nothing was held out to judge it by: decide yourself."
+        return FinetuneResult(learnt_from="image", candidate=request.candidate, sentence=said, seen=seen, **unjudged)
 
 
 def _label(probabilities, min_size):

@@ -8,14 +8,20 @@ from superqt import QLabeledDoubleSlider
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.progress import percent
-from napari_unet.gui.widgets.base import Step, beside, button, heading, say, sentence, silent
+from napari_unet.gui.widgets.base import Step, beside, button, heading, quiet_button, say, sentence, silent
 from napari_unet.gui.widgets.channels import ChannelChooser
 from napari_unet.gui.widgets.choices import combo, show_choices
 from napari_unet.gui.widgets.speed_options import SpeedOptions
+from napari_unet.gui.widgets.verdict import Verdict
 
 _DEBOUNCE_MS = 250
 _WHOLE = "Segment the whole image; what is on the screen comes first"
 _ESTIMATE = "Find out the diameter: the model looks at the image around the middle of what is on the screen"
+_ADAPT = (
+    "Let a copy of the model get used to this image: the brightness and contrast of its features, which it remembers "
+    "from its training, are estimated anew. Takes seconds and needs no corrections. It may help or not: you see before "
+    "and after, and decide. The old model stays in the list"
+)
 
 
 class SegmentStep(Step):
@@ -36,6 +42,8 @@ class SegmentStep(Step):
             "Forget what is there of the probabilities and segment again",
             controller.segmenting.start_over,
         )
+        self.adapt = quiet_button("Adapt to this image…", _ADAPT, controller.adapting.start)
+        self.adapted = Verdict(controller, ("image",))
         self.obstacle = sentence(name="warning")
         self.add(heading("Segment"))
         self.add_form(
@@ -48,6 +56,7 @@ class SegmentStep(Step):
         self.add(self.speed, self.obstacle)
         self.add_row(self.preview, self.segment)
         self.add_row(self.start_over)
+        self.add(self.adapt, self.adapted)
         self.add(self.tuning_title)
         self.add_form(("Threshold", self.threshold), ("Smallest size", self.min_size))
         self.add(self.fill_holes, self.join_z, self.tuning_hint)
@@ -112,6 +121,7 @@ class SegmentStep(Step):
         self.bind(self._show_diameter, "diameter_px")
         self.bind(self._show_objects, "objects", "model", "axes")
         self.bind(self._enable, "activity", "obstacle", "image", "segmented", "model")
+        self.bind(self._enable_adapting, "activity", "obstacle", "model", "proposal")
         self.bind(self._show_interrupted, "interrupted", "image", "activity")
 
     def _show_images(self) -> None:
@@ -157,6 +167,11 @@ class SegmentStep(Step):
         say(self.obstacle, state.obstacle)
         kept = state.segmented is not None and state.segmented.image == state.image
         say(self.tuning_hint, "Applied at once, without the network." if kept else "")
+
+    def _enable_adapting(self) -> None:
+        obstacle = self.controller.adapting.obstacle
+        self.adapt.setEnabled(not self.state.busy and not obstacle)
+        self.adapt.setToolTip(f"{_ADAPT}.\n\nNot now: {obstacle}" if obstacle else _ADAPT)
 
     def _show_interrupted(self) -> None:
         interrupted = self.state.interrupted

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from napari_unet.events import HeldOut
 from napari_unet.inference.config import Cost, InferenceConfig
 from napari_unet.jobs.adapted import AdaptRequest
 from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
@@ -269,7 +270,7 @@ class FinetuneResult(Config):
     old_score, new_score : float, optional
         On the held-out corrections.
     old, new : Measured, optional
-        The same, with their uncertainty and what they were measured on.
+        The same, with their uncertainty and the size of what they were measured on, which `held_out` tells.
     replay : (float, float), optional
         Scores of the old and the new model on images that the old one came with.
     seen : Seen, optional
@@ -292,6 +293,7 @@ class FinetuneResult(Config):
     new: Measured | None = None
     replay: tuple[float, float] | None = None
     seen: Seen | None = None
+    held_out: HeldOut | None = None
 
 
 class Choice(Config):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_unet.axes import PixelSize
 from napari_unet.errors import Cancelled, ModelError, NapariUnetError
 from napari_unet.events import Event, Progress
+from napari_unet.imaging.fingerprints import fingerprints
 from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
 from napari_unet.inference.cost import estimate_cost
 from napari_unet.inference.diameters import diameter_events
@@ -216,6 +217,7 @@ def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult
         sentence=fit.sentence,
         old=_measured(fit.old_score),
         new=_measured(fit.new_score),
+        held_out=fit.held_out,
         seen=seen,
     )
 
@@ -274,10 +276,12 @@ def _measured(score: Score | None) -> Measured | None:
 
 def _open_pair(ref: PairRef, channels: tuple[int, ...] | None) -> TrainingPair:
     """Open a pair; `channels` are read of an image for which none are named."""
+    image = open_image_ref(ref.image)
     return TrainingPair(
-        image=_with_channels(open_image_ref(ref.image), ref.channels or channels),
+        image=_with_channels(image, ref.channels or channels),
         labels=np.asarray(open_array(ref.labels)),
         reviewed=np.asarray(open_array(ref.reviewed)).astype(bool),
+        marks=fingerprints(image),  # it is known again whichever channels are chosen
     )
 
 

@@ -15,7 +15,7 @@ import torch
 
 import napari_unet
 from napari_unet.errors import Cancelled, LabelsError, ModelError
-from napari_unet.events import Event, ValidationDone, finish_warning
+from napari_unet.events import Event, HeldOut, ValidationDone, finish_warning
 from napari_unet.imaging.image import Image, open_image, to_canonical
 from napari_unet.inference.devices import choose_device
 from napari_unet.networks.adapting import with_channels
@@ -65,8 +65,8 @@ class FineTuneResult:
         How both did on images that the old one came with; None if it came without.
     sentence : str
         The verdict, for people.
-    held_out : str
-        What it was judged on, for people. Later fine-tunings from the candidate keep to it.
+    held_out : HeldOut
+        What it was judged on. Later fine-tunings from the candidate keep to it.
     """
 
     candidate: Model
@@ -80,7 +80,7 @@ class FineTuneResult:
     history: tuple[Event, ...]
     replay: Replay | None
     sentence: str
-    held_out: str
+    held_out: HeldOut
 
 
 def finetune_events(
@@ -182,7 +182,7 @@ def _finetune(
         tuple(course.history),
         replay,
         verdict.sentence + (NOT_RECALLED if known is None and base.trained else ""),
-        told.sentence,
+        told,
     )
 
 

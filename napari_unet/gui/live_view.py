@@ -161,7 +161,7 @@ def live_view(desk: Desk) -> LiveView | None:
         frame=layers.shifted(frame, tuple(known.get(axis, (0, 1)) for axis in frame.axes)),
         inference=inference,
         # What the user has not changed is as each model says: a new one has settings of its own.
-        objects=None if state.objects == model.spec.objects else state.objects,
+        objects=None if state.objects == model.spec.objects_at(state.diameter_px) else state.objects,
     )
 
 

@@ -153,7 +153,7 @@ def _quietly(work: Generator[Event, None, Result]) -> Generator[Event, None, Res
         except StopIteration as end:
             result: Result = end.value
             return result
-        yield Progress("Estimating the diameter", 0, 1)
+        yield Progress("Measuring the objects", 0, 1)
 
 
 def median_diameter(labels: npt.NDArray[Any]) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_unet.events import Event
+from napari_unet.events import Event, Progress
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import find_instances
 from napari_unet.training.evaluation import crop_field, predict_field
@@ -22,6 +22,7 @@ SEED_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 SMALL, SIZE_SHARES = 0.05, (0.1, 0.25, 0.5)
 MIN_OBJECTS = 8
 MAX_PX = 500_000
+STAGE, TRIES = "Fitting thresholds", 4
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,15 +46,17 @@ def fit_objects_events(
     if model.spec.meaning != "instances" or sum(_areas(field).size for field in chosen) < MIN_OBJECTS:
         return own
     seen: list[tuple[Floats, Field]] = []
-    for field in chosen:
-        maps = yield from predict_field(model, field.image, device, "Fitting thresholds")
+    for number, field in enumerate(chosen):
+        yield Progress(STAGE, number, len(chosen) + TRIES)
+        maps = yield from predict_field(model, field.image, device, STAGE)
         seen.append((maps, field))
     best, most = own, _value(seen, own)
     smallest = float(np.quantile(np.concatenate([_areas(field) for field in chosen]), SMALL))
     sizes = [max(1, round(share * smallest)) for share in SIZE_SHARES]
     # One setting after the other: all of them together would take too long.
     settings = {"seed_threshold": SEED_THRESHOLDS, "threshold": THRESHOLDS, "min_size_px": sizes}
-    for name, values in (*settings.items(), ("seed_threshold", SEED_THRESHOLDS)):
+    for number, (name, values) in enumerate((*settings.items(), ("seed_threshold", SEED_THRESHOLDS))):
+        yield Progress(STAGE, len(chosen) + number, len(chosen) + TRIES)
         for tried in [best.model_copy(update={name: value}) for value in values]:
             value = _value(seen, tried)
             if value > most:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 import napari_unet
 from napari_unet.errors import Cancelled, LabelsError, ModelError
@@ -24,12 +23,12 @@ from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoints import Checkpoint, circumstances
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.course import Course, Watch
-from napari_unet.training.decoding import fit_objects_events
-from napari_unet.training.evaluation import evaluate_events, score_events
+from napari_unet.training.evaluation import evaluate_events
 from napari_unet.training.gate import Replay, Score, judge
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import TrainingPair, check_pairs, load_fields
-from napari_unet.training.replay import ReplaySet, load_replay
+from napari_unet.training.replay import load_replay
+from napari_unet.training.settling import Recall, Settled, settle_events
 from napari_unet.training.splitting import hold_out
 from napari_unet.training.telling import tell_split
 from napari_unet.weights.model import Model
@@ -144,14 +143,15 @@ def _finetune(
     yield told
     trainer = Trainer(base, config, choose_device(config.device))
     checkpoint = None if path is None else Checkpoint(path, circumstances(base, fields, config))
-    known = load_replay(base.spec)
-    rehearsed = () if known is None or config.forget else known.train
-    course = Course(trainer, split, rng, budget, watch, checkpoint, rehearsed)
+    recall = Recall(load_replay(base.spec), config.forget)
+    course = Course(trainer, split, rng, budget, watch, checkpoint, recall.rehearsed)
     begun = budget.elapsed
-    old_recall = yield from _recall(trainer.averaged_model(), known, trainer.device)
-    course.reserved_s = budget.elapsed - begun
+    yield from recall.look_events(trainer.averaged_model(), trainer.device)
+    looked = budget.elapsed
     old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
-    course.check_s = budget.elapsed - begun - course.reserved_s
+    course.check_s = budget.elapsed - looked
+    # At the end both are done again, the first perhaps more than once, and thresholds are fitted.
+    course.reserved_s = 2 * (looked - begun) + course.check_s
     if old_score is not None:
         yield ValidationDone(0, old_score.value, old_score.value, budget.elapsed)
     try:
@@ -161,42 +161,31 @@ def _finetune(
             raise
     if checkpoint is not None:
         checkpoint.remove()
-    learnt = trainer.model_with(course.weights)
-    objects = yield from fit_objects_events(learnt, split.fields, trainer.device)
-    learnt, new_score = learnt.with_spec(objects=objects), course.best_score
-    if new_score is not None and objects != base.spec.objects:
-        new_score = yield from evaluate_events(learnt, split, trainer.device)
-    new_recall = yield from _recall(learnt, known, trainer.device)
-    candidate = _candidate(base, course.weights, pairs).with_spec(objects=objects, split=split.lineage)
-    replay = None if known is None else Replay(old_recall, new_recall, config.forget)
-    verdict = judge(old_score, new_score, split.held_out_px, replay)
+    try:
+        settled = yield from settle_events(trainer, course, recall)
+    except Cancelled:  # what was learnt is not lost by it
+        settled = Settled(trainer.model_with(course.weights), None, None)
+    candidate = _candidate(base, settled.model, pairs).with_spec(split=split.lineage)
+    verdict = judge(old_score, settled.score, split.held_out_px, settled.replay)
     return FineTuneResult(
         candidate,
         candidate if verdict.accepted else model,
         verdict.accepted,
         old_score,
-        new_score,
+        settled.score,
         split.held_out_px,
         course.steps,
         budget.elapsed,
         tuple(course.history),
-        replay,
-        verdict.sentence + (NOT_RECALLED if known is None and base.trained else ""),
+        settled.replay,
+        verdict.sentence + (NOT_RECALLED if recall.known is None and base.trained else ""),
         told,
     )
 
 
-def _recall(model: Model, known: ReplaySet | None, device: torch.device) -> Generator[Event, None, float]:
-    """Score a model on images that it came with; nothing, 0, if there are none."""
-    if known is None:
-        return 0.0
-    found = yield from score_events(model, known.telling, device, "Checking what it knew before")
-    return found.value
-
-
-def _candidate(base: Model, weights: Mapping[str, torch.Tensor], pairs: Sequence[TrainingPair]) -> Model:
+def _candidate(base: Model, learnt: Model, pairs: Sequence[TrainingPair]) -> Model:
     network = copy.deepcopy(base.network).cpu()
-    network.load_state_dict(weights)
+    network.load_state_dict(learnt.network.state_dict())
     names = ", ".join(dict.fromkeys(pair.image.name for pair in pairs))
     reviewed = sum(int(pair.reviewed.sum()) for pair in pairs)
     old = base.spec.provenance
@@ -210,7 +199,8 @@ def _candidate(base: Model, weights: Mapping[str, torch.Tensor], pairs: Sequence
         version=napari_unet.__version__,
     )
     stem = base.spec.name.removeprefix("untrained ").removesuffix(", fine-tuned")
-    spec = changed_spec(base.spec, name=f"{stem}, fine-tuned", provenance=provenance, trained=True)
+    changes = {"name": f"{stem}, fine-tuned", "objects": learnt.spec.objects, "trained": True}
+    spec = changed_spec(base.spec, **changes, provenance=provenance)
     return Model(network.eval(), spec)
 
 

@@ -275,7 +275,7 @@ def test_segment_estimates_a_diameter_for_each_image(run, tmp_path):
     tifffile.imwrite(tmp_path / "discs.tif", np.where(inside, 180, 20).astype("uint8") + (x % 3).astype("uint8"))
     code, out, err = run("segment", tmp_path / "discs.tif", "-m", "nuclei", "--out", tmp_path, "--diameter", "auto")
     assert code == 0, err
-    assert 'in "discs" was estimated as ' in err
+    assert 'in "discs.tif" was estimated as 9.' in err
     assert " objects (" in out
 
 

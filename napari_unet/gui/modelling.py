@@ -52,9 +52,11 @@ class Modelling:
             state.model = self._new(choice.variant)
 
     def go_on_with(self, choice: ModelChoice) -> None:
-        """Choose a model that was made from the current one: all settings stay."""
+        """Choose a model that was made from the current one: all settings stay that the user has chosen."""
         state = self._desk.state
         channels, objects = state.channels, state.objects
+        if state.model is not None and objects == state.model.spec.objects_at(state.diameter_px):
+            objects = choice.spec.objects_at(state.diameter_px)  # those that were fitted with the model
         state.model = choice
         state.channels, state.objects = channels, objects
 

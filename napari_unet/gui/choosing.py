@@ -165,7 +165,7 @@ def _is_image(layer: Layer) -> bool:
 
 def _is_exportable(layer: Layer) -> bool:
     # A multiscale label layer is read-only in napari and has no single array.
-    return isinstance(layer, Labels) and not layer.multiscale and layers.role_of(layer) != "reviewed"
+    return isinstance(layer, Labels) and not layer.multiscale and layers.role_of(layer) not in {"reviewed", "held-out"}
 
 
 def _usual_channels(state: ViewerState, image: Image, *, rgb: bool) -> tuple[int, ...] | None:

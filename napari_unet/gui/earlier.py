@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 
 from napari_unet.gui import layers
-from napari_unet.gui.state import KeptOffer
+from napari_unet.gui.keeping_state import KeptOffer
 from napari_unet.session.identity import ImageIdentity, fingerprint
 from napari_unet.session.places import known_folder
 from napari_unet.session.project import Project, open_project

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from napari_unet.errors import JobError, LabelsError, ModelError
-from napari_unet.events import Event, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
+from napari_unet.events import Event, HeldOut, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.gui import layers
 from napari_unet.gui.choosing import reading_of
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.halting import Begun, Halting, write
+from napari_unet.gui.held_out import HeldOutView
 from napari_unet.gui.lineage import Lineage
 from napari_unet.gui.live_view import LiveView, live_view
 from napari_unet.gui.merging import Labelled, snapshot
@@ -69,6 +70,7 @@ class FineTuning:
     ) -> None:
         self._desk, self._modelling, self._segmenting = desk, modelling, segmenting
         self._lineage, self._halting = lineage, halting
+        self.held_out = HeldOutView(desk)
         self._number = 0
         self._discarding = False
         self._at = (0, 0.0)  # step and seconds
@@ -126,6 +128,7 @@ class FineTuning:
         self._forget_proposal()
         self._view = view
         self._desk.state.proposal = proposal
+        self.held_out.tell(proposal.result.held_out)
 
     def save_as(self, path: str) -> None:
         """Save the proposed model as a file; it stays proposed."""
@@ -138,6 +141,7 @@ class FineTuning:
         proposal = self._desk.state.proposal
         if proposal is not None:
             self._forget_proposal()
+            self.held_out.tell(None)
             self._desk.state.curve = Curve()
             self._desk.state.tell("The new model is discarded; the old one is in use.")
 
@@ -182,6 +186,8 @@ class FineTuning:
     def _task(self, model: ModelChoice, pairs: list[Pair]) -> Task:
         state, refs = self._desk.state, list[ArrayRef]()
         self._discarding, self._at, self._remarks = False, (0, 0.0), ()
+        for pair in pairs:
+            self.held_out.know(pair.image.name, pair.image_id)
         state.training = Training(sentence="Preparing…")
         self._running, begun = live_view(self._desk), self._halting.begin(model)
         try:
@@ -194,8 +200,10 @@ class FineTuning:
             raise self._with_advice(error, begun) from error
         finally:
             state.training = Training()
-            if self._running is not None and self._desk.open:  # the viewer may be closing
-                self._running.close(self._desk)
+            if self._desk.open:  # the viewer may be closing
+                self.held_out.tell(None if state.proposal is None else state.proposal.result.held_out)
+                if self._running is not None:
+                    self._running.close(self._desk)
             self._desk.release(*refs)
 
     def _end(self, result: FinetuneResult, model: ModelChoice, begun: tuple[Path, Begun] | None) -> None:
@@ -255,7 +263,9 @@ class FineTuning:
             model=model.ref,
             pairs=staged.pairs,
             channels=state.channels,
-            config=FineTuneConfig(seconds=60 * state.minutes, device=state.device, diameter_px=state.diameter_px),
+            config=FineTuneConfig(
+                seconds=60 * state.minutes, device=state.device, diameter_px=state.diameter_px, forget=state.forget
+            ),
             candidate=str(candidate),
             watch=staged.watch,
             checkpoint=staged.checkpoint,
@@ -273,6 +283,8 @@ class FineTuning:
                 state.curve = curve.model_copy(update={"old_score": score})
             case ValidationDone(_, score, _, elapsed_s):
                 state.curve = curve.model_copy(update={"score": (*curve.score, (elapsed_s, score))})
+            case HeldOut():
+                self.held_out.tell(event)
             case ViewDone():
                 if self._running is not None:
                     self._running.show_new(self._desk)
@@ -307,6 +319,7 @@ class FineTuning:
         if choice.source is not None:
             self._lineage.note(_entry(proposal, choice.title), Path(choice.source))
         self._forget_proposal()
+        self.held_out.tell(None)
         self._modelling.list_models()
         self._modelling.go_on_with(choice)
         self._desk.state.tell(f"{choice.title} is in use now, and will be in the list of models.")

@@ -22,8 +22,8 @@ from napari_unet.errors import LabelsError, NapariUnetError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.earlier import Found, announced, clock, find, identity, last_saved, offer_of, show_beside, told
+from napari_unet.gui.keeping_state import Keeping
 from napari_unet.gui.recording import STROKE, Recorder
-from napari_unet.gui.state import Keeping
 from napari_unet.gui.tasks import Aside, AsideThread
 from napari_unet.gui.whereabouts import go_back, model_of, whereabouts
 from napari_unet.session.project import ModelEntry, Project, open_project

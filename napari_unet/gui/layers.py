@@ -23,10 +23,11 @@ from napari_unet.imaging.image import Image, from_canonical, open_image, to_cano
 from napari_unet.jobs.requests import Region
 
 KEY = "napari-unet"
-Role = Literal["prediction", "preview", "probability", "correction", "reviewed"]
+Role = Literal["prediction", "preview", "probability", "correction", "reviewed", "held-out"]
 _WORDS = {"time": "T", "frame": "T", "channel": "C", "plane": "Z", "slice": "Z"}
 _PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _MOST_CHANNELS = 4
+_COLOURS = {"reviewed": "#2ecc71", "held-out": "#e67e22"}
 
 
 def layer_id(layer: Layer) -> str:
@@ -277,10 +278,11 @@ def tagged(role: Role, image: ImageLayer, frame: Frame, **more: Any) -> dict[str
 
 def look_of(role: Role) -> dict[str, Any]:
     """Return the keyword arguments that give a layer of ours its look."""
-    if role != "reviewed":
+    if role not in _COLOURS:
         return {}
-    green = DirectLabelColormap(color_dict={0: "transparent", 1: "#2ecc71", None: "#2ecc71"})
-    return {"colormap": green, "opacity": 0.3, "blending": "translucent_no_depth"}
+    colour = _COLOURS[role]
+    colormap = DirectLabelColormap(color_dict={0: "transparent", 1: colour, None: colour})
+    return {"colormap": colormap, "opacity": 0.3, "blending": "translucent_no_depth"}
 
 
 def frame_of_labels(layer: Labels) -> Frame:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_unet.gui.keeping_state import Keeping
 from napari_unet.gui.review_state import Review
 from napari_unet.gui.tools.showing import Tooling
-from napari_unet.gui.training_state import Ancestor, Curve, Halted, Side, Training
+from napari_unet.gui.training_state import Ancestor, Apart, Curve, Halted, Side, Training
 from napari_unet.inference.config import Cost, Turns
 from napari_unet.jobs.requests import Answers, Asked, Device, FinetuneResult, ModelRef
 from napari_unet.networks.spec import Config
@@ -200,54 +201,6 @@ class Interrupted(Config):
     share: float
 
 
-class KeptOffer(Config):
-    """Corrections of an image that lie in its project and can be brought back.
-
-    Attributes
-    ----------
-    when : str
-        When they were made last.
-    edits : int
-        That were made after the last snapshot.
-    crashed : bool
-        Whether the program ended without closing the project.
-    reader_only : str
-        Who else works on it, or why else it can only be read; empty otherwise.
-    """
-
-    when: str
-    edits: int = 0
-    crashed: bool = False
-    reader_only: str = ""
-
-
-class Keeping(Config):
-    """How the corrections of the chosen image are kept.
-
-    Attributes
-    ----------
-    kept : bool
-        Whether they are.
-    saved : bool
-        Whether all of them are on the disk.
-    problem : str
-        Why not, if something is wrong.
-    at : str
-        When something was saved last.
-    folder : str
-        Of the project.
-    offer : KeptOffer, optional
-        Earlier corrections.
-    """
-
-    kept: bool = False
-    saved: bool = False
-    problem: str = ""
-    at: str = ""
-    folder: str = ""
-    offer: KeptOffer | None = None
-
-
 class ReviewedCount(Config):
     """How much of a correction layer is reviewed.
 
@@ -323,7 +276,9 @@ class ViewerState(BaseModel):
         Budget of a fine-tuning.
     live : bool
         Whether the visible region is segmented while it runs.
-    training, curve, proposal
+    forget : bool
+        Whether the new model may get worse on the kinds of image that the old one came with.
+    training, curve, apart, proposal
         Of the running or last fine-tuning.
     compared : "before" | "after", optional
         Whose labels of the visible region are shown.
@@ -371,8 +326,10 @@ class ViewerState(BaseModel):
     skipped: frozenset[str] = frozenset()
     minutes: float = Field(default=2.0, gt=0)
     live: bool = True
+    forget: bool = False
     training: Training = Training()
     curve: Curve = Curve()
+    apart: Apart = Apart()
     compared: Side = ""
     halted: Halted | None = None
     lineage: tuple[Ancestor, ...] = ()

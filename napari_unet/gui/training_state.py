@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from napari_unet.jobs.references import Region
 from napari_unet.networks.spec import Config
 
 Side = Literal["", "before", "after"]
@@ -40,6 +41,23 @@ class Training(Config):
     running: bool = False
     paused: bool = False
     sentence: str = ""
+
+
+class Apart(Config):
+    """What is held out of the corrections.
+
+    Attributes
+    ----------
+    sentence : str
+        Empty if there is no training and no new model.
+    regions : tuple of (id of an image layer, region)
+    shown : bool
+        Whether it is marked in the viewer.
+    """
+
+    sentence: str = ""
+    regions: tuple[tuple[str, Region], ...] = ()
+    shown: bool = False
 
 
 class Halted(Config):

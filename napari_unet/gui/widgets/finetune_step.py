@@ -10,6 +10,7 @@ from napari_unet.gui.state import ReviewedCount
 from napari_unet.gui.widgets.base import Step, button, heading, say, sentence, silent
 from napari_unet.gui.widgets.curve_plot import CurvePlot
 from napari_unet.gui.widgets.halted_card import HaltedCard
+from napari_unet.gui.widgets.held_out_line import HeldOutLine
 from napari_unet.gui.widgets.lineage_list import LineageList
 from napari_unet.gui.widgets.training_bar import TrainingBar
 from napari_unet.gui.widgets.verdict import Verdict
@@ -57,12 +58,14 @@ class FineTuneStep(Step):
         self.forget.toggled.connect(self._set_forget)
         self.halted = HaltedCard(controller)
         self.training = TrainingBar(controller)
+        self.held_out = HeldOutLine(controller)
         self.plot = CurvePlot(controller)
         self.verdict = Verdict(controller)
         self.lineage = LineageList(controller)
         self.add(heading("Learn from"), self.pairs, self.obstacle)
         self.add_form(("Time", self.minutes))
-        self.add(self.live, self.forget, self.halted, self.start, self.training, self.verdict, self.plot, self.lineage)
+        self.add(self.live, self.forget, self.halted, self.start, self.training)
+        self.add(self.held_out, self.verdict, self.plot, self.lineage)
         self.column.addStretch(1)
         self.bind(self._show_pairs, "counts", "skipped")
         self.bind(self._show_minutes, "minutes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_unet.gui.controller import Controller
-from napari_unet.gui.state import KeptOffer
+from napari_unet.gui.keeping_state import KeptOffer
 from napari_unet.gui.widgets.base import Step, button, card, say, sentence
 
 

@@ -40,8 +40,8 @@ def divide_planes(
         Whether equal labels are one object.
     """
     roles = [division.role(planes_of(field)) for field in fields]
-    held = [i for i, role in enumerate(roles) if role == "held-out" or i in chosen]
-    around = (*division.held_planes, *(planes_of(fields[i]) for i in held))
+    held = {i for i, role in enumerate(roles) if role == "held-out" or i in chosen}
+    around = tuple(_runs([*division.held_planes, *(planes_of(fields[i]) for i in held)]))
     seen = _ids(fields, held) if instances else np.empty(0, np.uint32)
     known = _ids(fields, [i for i, role in enumerate(roles) if role == "train"] if instances and chosen else [])
     split = []
@@ -59,7 +59,7 @@ def divide_planes(
     return split
 
 
-def _ids(fields: Sequence[Field], chosen: Sequence[int]) -> npt.NDArray[np.uint32]:
+def _ids(fields: Sequence[Field], chosen: Collection[int]) -> npt.NDArray[np.uint32]:
     """Return the ids of all objects that some fields show."""
     found = [ids_of(fields[i], fields[i].train) for i in chosen]
     return np.unique(np.concatenate(found)) if found else np.empty(0, np.uint32)
@@ -75,12 +75,13 @@ def summed_up(planes: Sequence[Planes], others: Sequence[Planes]) -> tuple[Plane
     (((0, 1), (0, 6)), ((0, 1), (9, 10)))
     """
     blocks: list[Planes] = []
+    apart = tuple(_runs(others))
     for one in _runs(planes):
         for i in range(len(blocks) - 1, -1, -1):
             (a, b), (c, d) = (
                 (min(mine[0], its[0]), max(mine[1], its[1])) for mine, its in zip(one, blocks[i], strict=True)
             )
-            if not near(((a, b), (c, d)), tuple(others)):
+            if not near(((a, b), (c, d)), apart):
                 blocks[i] = ((a, b), (c, d))
                 break
         else:

@@ -236,7 +236,7 @@ def _divided(
     for i, image in enumerate(images):
         strips = plan.strips.get(i)
         if strips is None:
-            chosen = [k for k, member in enumerate(image.members) if member in plan.chosen]
+            chosen = {k for k, member in enumerate(image.members) if member in plan.chosen}
             after = divide_planes(image.fields, image.division, chosen, instances=instances)
         else:
             gap = gap_of(image.fields, strips.axis, gap_px)

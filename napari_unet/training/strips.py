@@ -36,11 +36,11 @@ def first_strip(fields: Sequence[Field], rng: np.random.Generator) -> Strips | N
 
     None if nothing is reviewed.
     """
-    found = [_reviewed_places(fields, axis) for axis in (0, 1)]
-    if not len(found[0]):
+    spans = [_reviewed_places(fields, axis) for axis in (0, 1)]
+    if not len(spans[0]):
         return None
-    axis = int(np.argmax([np.ptp(places) for places in found]))
-    places = found[axis]
+    axis = int(np.argmax([np.ptp(span) for span in spans]))
+    places = np.concatenate([np.repeat(places_of(one, axis), _profile(one, axis)) for one in fields])
     flip = bool(rng.integers(2))
     cut = int(np.quantile(places, HELD_OUT_OF_ONE if flip else 1 - HELD_OUT_OF_ONE))
     span = (int(places.min()), cut) if flip else (cut, int(places.max()) + 1)
@@ -181,9 +181,15 @@ def joined(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def _reviewed_places(fields: Sequence[Field], axis: int) -> npt.NDArray[np.intp]:
-    """Rows or columns of the image of all pixels to train on."""
-    found = [places_of(field, axis)[np.nonzero(field.train)[axis - 2]] for field in fields]
-    return np.concatenate(found)
+    """Rows or columns of the image that hold pixels to train on."""
+    return np.concatenate([places_of(field, axis)[_profile(field, axis) > 0] for field in fields])
+
+
+def _profile(field: Field, axis: int) -> npt.NDArray[np.intp]:
+    """How many pixels to train on lie in each row or column of a field."""
+    others = tuple(dim for dim in range(field.train.ndim) if dim != field.train.ndim + axis - 2)
+    counts: npt.NDArray[np.intp] = field.train.sum(axis=others)
+    return counts
 
 
 def _reviewed_pixels(fields: Sequence[Field], axis: int) -> tuple[npt.NDArray[np.float64], Bools]:
@@ -192,8 +198,7 @@ def _reviewed_pixels(fields: Sequence[Field], axis: int) -> tuple[npt.NDArray[np
     weights, covered = np.zeros(size), np.zeros(size, bool)
     width = int(np.ceil(fields[0].source.scale[axis]))
     for field in fields:
-        others = tuple(dim for dim in range(field.train.ndim) if dim != field.train.ndim + axis - 2)
-        counts, places = field.train.sum(axis=others), places_of(field, axis)
+        counts, places = _profile(field, axis), places_of(field, axis)
         np.add.at(weights, places, counts)
         for step in range(width):
             covered[np.minimum(places[counts > 0] + step, size - 1)] = True

@@ -1,6 +1,6 @@
 """A background process whose fine-tuning does nothing: it proposes the model that it was given."""
 
-from napari_unet.events import StepDone
+from napari_unet.events import HeldOut, StepDone
 from napari_unet.jobs import work
 from napari_unet.jobs.worker import load, serve
 from napari_unet.training.fit import FineTuneResult
@@ -18,7 +18,9 @@ def learn_nothing(model, *_pairs_and_settings, **_more):
         steps=0,
         seconds=0.1,
         history=(),
+        replay=None,
         sentence="Nothing was learned.",
+        held_out=HeldOut("Nothing is held out."),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_unet.events import Notice, Progress, StepDone, TileDone, ValidationDone
+from napari_unet.events import HeldOut, Notice, Progress, StepDone, TileDone, ValidationDone
 from napari_unet.jobs import messages
 from napari_unet.jobs.messages import JobCancelled, JobDone, JobEvent, JobFailed, Ready
 from napari_unet.jobs.requests import ArrayRef, Device, FinetuneResult, MergeRequest, MergeResult, SegmentResult
@@ -28,6 +28,7 @@ FINETUNED = FinetuneResult(
         JobEvent(1, TileDone(1, 4, (((0, 1), (0, 1), (0, 64), (64, 99)),))),
         JobEvent(1, StepDone(3, 0.25, 1.5)),
         JobEvent(1, ValidationDone(3, 0.5, 0.75, 1.5)),
+        JobEvent(1, HeldOut("The right quarter of “cells”", (("cells", ((0, 1), (0, 1), (0, 9), (3, 4))),))),
         JobEvent(1, Notice("A line\nand “another” µm")),
         JobDone(2, SegmentResult(objects=3, seconds=0.1, device="cpu", seam=0.004, notes=("Smaller.",))),
         JobDone(2, MergeResult(kept=1, new=2)),

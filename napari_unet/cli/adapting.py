@@ -14,7 +14,7 @@ from napari_unet.cli.segmenting import Source
 from napari_unet.cli.showing import run_shown
 from napari_unet.imaging.reading import read_image
 from napari_unet.inference.config import InferenceConfig
-from napari_unet.training.adaptation import adapt_events
+from napari_unet.training.adaptation import PRIOR, adapt_events
 from napari_unet.weights.bundled import resolve
 from napari_unet.weights.model import Model
 
@@ -25,6 +25,7 @@ def adapt_to_files(
     inference: InferenceConfig,
     out: Path,
     *,
+    prior: float = PRIOR,
     pixel_size: PixelSize | None = None,
     overwrite: bool = False,
 ) -> Model:
@@ -40,6 +41,8 @@ def adapt_to_files(
         How the images are read and rescaled.
     out : Path
         For the adapted model.
+    prior : float
+        How many windows the old statistics are worth.
     pixel_size : PixelSize, optional
         Instead of what the files say.
     overwrite : bool
@@ -57,7 +60,7 @@ def adapt_to_files(
     images = [read_image(path, inference.axes) for path in paths]
     if pixel_size is not None:
         images = [replace(image, pixel_size=pixel_size) for image in images]
-    adapted = run_shown(adapt_events(model, images, inference), "Adapting")
+    adapted = run_shown(adapt_events(model, images, inference, prior), "Adapting")
     adapted.save(out)
     typer.echo(
         f"{out}: {model.spec.name}, adapted to {len(images)} image{'s' if len(images) > 1 else ''} without labels. "

@@ -167,6 +167,9 @@ def adapt(  # noqa: PLR0913, PLR0917  # one parameter an option
     images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, JPEG, .npy files or Zarr folders; taken together.")],
     model: Model,
     out: Annotated[Path, typer.Option(help="File for the adapted model (.safetensors).")],
+    prior: Annotated[
+        float, typer.Option(help="Windows of 256 x 256 pixels that the old statistics are worth; fewer adapt more.")
+    ] = 64,
     answer: Answer = None,
     axes: Axes = None,
     channels: Channels = None,
@@ -185,7 +188,7 @@ def adapt(  # noqa: PLR0913, PLR0917  # one parameter an option
     channel_numbers = parse_channels(channels)
     inference = checked(InferenceConfig, axes=axes, channels=channel_numbers, diameter_px=diameter, device=device)
     source, scale = Source(model, parse_answers(answer)), parse_pixel_size(pixel_size)
-    adapt_to_files(images, source, inference, out, pixel_size=scale, overwrite=overwrite)
+    adapt_to_files(images, source, inference, out, prior=prior, pixel_size=scale, overwrite=overwrite)
 
 
 @app.command()

@@ -128,10 +128,11 @@ def untrained(model: Model, seed: int) -> Model:
 
 
 def report(title: str, scene: Scene, labels: Labels) -> None:
-    """Print the scores of the whole volume and of the second half."""
+    """Print how many objects were found, and the scores of the whole volume and of the second half."""
     whole, half = scores(labels, scene.labels), scores(*second_half(labels, scene.labels))
     words = ["  ".join(f"{value:.3f}" for value in part) for part in (whole, half)]
-    print(f"{title:52} whole: {words[0]}   second half: {words[1]}", flush=True)
+    counts = f"{len(np.unique(labels)) - 1:3} of {len(np.unique(scene.labels)) - 1}"
+    print(f"{title:52} {counts}  whole: {words[0]}   second half: {words[1]}", flush=True)
 
 
 def second_half(labels: Labels, truth: Labels) -> tuple[Labels, Labels]:

@@ -50,7 +50,7 @@ FOREGROUND_SHARE = 0.8
 # The geometric middle of the diameters in the plane.
 DIAMETER_PX = 13.5
 # Seeds of volumes that are never trained on; they choose the thresholds.
-CHOOSING = range(10**6, 10**6 + 12)
+CHOOSING = range(10**6, 10**6 + 6)
 
 
 class Volume(NamedTuple):

@@ -62,6 +62,8 @@ class ModelSpec(Config):
     patch_px : tuple of int
         Sides ([Z,] Y, X) of the patches that it was trained on; empty if they are not known. Networks that see all
         of their input at once are shown windows of this size.
+    replay : tuple of str
+        Names of the replay sets that come with the package and show what it knows; see `napari_unet.training.replay`.
     split : tuple of Division
         How each image that it or an ancestor was fine-tuned on was divided into what was learnt from and what was held
         out: later fine-tunings keep to it.
@@ -83,6 +85,7 @@ class ModelSpec(Config):
     pixel_size_um: float | None = Field(default=None, gt=0)
     diameter_px: float | None = Field(default=None, gt=0)
     patch_px: tuple[PositiveInt, ...] = ()
+    replay: tuple[str, ...] = ()
     split: tuple[Division, ...] = ()
     provenance: Provenance = Provenance()
     trained: bool = True

@@ -16,7 +16,7 @@ class WatchRef(Config):
     image : ImageRef
     region : (start, stop) along T, Z, Y, X
     inference, objects
-        How it is segmented.
+        How it is segmented; without `objects` as each model says.
     live : bool
         Whether it is segmented after each check, too, and not only at the end.
     labels : ArrayRef
@@ -28,7 +28,7 @@ class WatchRef(Config):
     image: ImageRef
     region: Region
     inference: InferenceConfig = InferenceConfig()
-    objects: ObjectOptions = ObjectOptions()
+    objects: ObjectOptions | None = None
     live: bool = True
     labels: ArrayRef
     before: ArrayRef

@@ -218,6 +218,7 @@ def _finetune(request: FinetuneRequest) -> Generator[Event, None, FinetuneResult
         old=_measured(fit.old_score),
         new=_measured(fit.new_score),
         held_out=fit.held_out,
+        replay=None if fit.replay is None else (fit.replay.old, fit.replay.new),
         seen=seen,
     )
 

@@ -137,7 +137,7 @@ def circumstances(model: Model, fields: Sequence[Field], config: FineTuneConfig)
     digest = hashlib.sha256(model.sha256.encode())
     digest.update(config.model_dump_json(exclude={"device"}).encode())
     for field in fields:
-        for array in (field.image, field.target, field.train):
+        for array in (field.image, field.labels, field.train):
             digest.update(str(array.shape).encode())
             digest.update(array.tobytes())
     return digest.hexdigest()

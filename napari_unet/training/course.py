@@ -30,7 +30,7 @@ from napari_unet.weights.model import Model
 VALIDATIONS = 8  # aimed at within the budget
 ODD_STEPS = 3
 SLOWER = 0.1
-REHEARSED_SHARE = 0.25
+REHEARSED_SHARE = 0.5
 LIKELY = 0.8
 
 
@@ -87,7 +87,7 @@ class Course:
         self.trainer, self.split, self.rng, self.budget = trainer, split, rng, budget
         self.watch, self.checkpoint = watch, checkpoint
         shape = (trainer.config.patch_px, trainer.network.stride, rng)
-        self.sampler = PatchSampler(split.fields, *shape)
+        self.sampler = PatchSampler(split.fields, *shape, meaning=trainer.model.spec.meaning)
         self.rehearsal = PatchSampler(rehearsed, *shape) if rehearsed else None
         self.best: Mapping[str, torch.Tensor] | None = None
         self.best_score: Score | None = None
@@ -165,7 +165,7 @@ class Course:
         """Draw patches of the corrections, and some of what is rehearsed."""
         again = round(REHEARSED_SHARE * count) if self.rehearsal is not None else 0
         batch = self.sampler.batch(count - again)
-        return batch + self.rehearsal.batch(again) if self.rehearsal is not None and again else batch
+        return batch.followed_by(self.rehearsal.batch(again)) if self.rehearsal is not None and again else batch
 
     def _after_odd_step(self, batch: Batch) -> Generator[Event, None, None]:
         """Go back to the average after three steps whose loss is no number; after three more give up."""

@@ -99,8 +99,6 @@ def crop_field(field: Field, where: npt.NDArray[np.bool_], most_px: int) -> Fiel
     return Field(
         field.image[(slice(None), *window)],
         field.labels[window],
-        field.target[window],
-        field.weight[window],
         field.train[window],
         field.validation[window],
     )

@@ -28,7 +28,7 @@ from napari_unet.training.gate import Replay, Score, judge
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import TrainingPair, check_pairs, load_fields
 from napari_unet.training.replay import load_replay
-from napari_unet.training.settling import Recall, Settled, settle_events
+from napari_unet.training.settling import SHARES, Recall, Settled, settle_events
 from napari_unet.training.splitting import hold_out
 from napari_unet.training.telling import tell_split
 from napari_unet.weights.model import Model
@@ -150,8 +150,8 @@ def _finetune(
     looked = budget.elapsed
     old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
     course.check_s = budget.elapsed - looked
-    # At the end both are done again, the first perhaps more than once, and thresholds are fitted.
-    course.reserved_s = 2 * (looked - begun) + course.check_s
+    # At the end the first is done again, and the second for each mixture of old and new weights.
+    course.reserved_s = looked - begun + (len(SHARES) + 1) * course.check_s
     if old_score is not None:
         yield ValidationDone(0, old_score.value, old_score.value, budget.elapsed)
     try:

@@ -48,6 +48,27 @@ def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor, activation
     return masked_mean(entropy, weight) + dice_loss(torch.softmax(logits, dim=1)[:, 1:], truth[:, 1:], weight > 0)
 
 
+def imitation_loss(logits: Tensor, known: Tensor) -> Tensor:
+    """How far probabilities are from those of a model that is to be imitated, as Kullback-Leibler divergence.
+
+    Parameters
+    ----------
+    logits, known : (N, K, [Z,] Y, X)
+        Raw output of the network that learns, and of the one that is imitated.
+
+    Returns
+    -------
+    scalar
+        Mean over pixels; 0 if both say the same.
+
+    References
+    ----------
+    Li and Hoiem (2016), Learning without forgetting, https://doi.org/10.1007/978-3-319-46493-0_37.
+    """
+    said, wanted = (torch.log_softmax(one.float(), dim=1) for one in (logits, known))
+    return F.kl_div(said, wanted, reduction="none", log_target=True).sum(dim=1).mean()
+
+
 def one_hot(target: Tensor, classes: int) -> Tensor:
     """From class ids (N, ...) to (N, classes, ...) float."""
     return F.one_hot(target, classes).movedim(-1, 1).float()

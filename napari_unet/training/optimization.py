@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from napari_unet.inference.engines.means import memory_of
 from napari_unet.networks.base import Network
 from napari_unet.training.config import FineTuneConfig
-from napari_unet.training.losses import segmentation_loss
+from napari_unet.training.losses import imitation_loss, segmentation_loss
 from napari_unet.training.patches import Batch
 from napari_unet.weights.model import Model
 
@@ -22,6 +22,8 @@ WARM_UP_STEPS = 20
 MAX_GRADIENT = 1.0
 # A trained encoder knows more than a few corrections can teach it.
 ENCODER_SHARE = 0.5
+# How much it counts to say the same as before of what was known before
+IMITATION = 2.0
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -56,6 +58,7 @@ class Trainer:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps = 0
         self.parts = 1
+        self._teacher: Network | None = None  # made when it is needed
 
     def _groups(self, rate: float) -> Iterator[dict[str, object]]:
         """Parameter groups: a slower encoder if it is trained, no decay of biases and norms."""
@@ -105,11 +108,25 @@ class Trainer:
         image, target, weight = (
             x.to(self.device, non_blocking=True) for x in (batch.image, batch.target, batch.weight)
         )
+        image = image.contiguous(memory_format=self.layout)
         with self._precision():
-            logits = self.network.on_grid(image.contiguous(memory_format=self.layout))
-        loss: Tensor = segmentation_loss(logits, target, weight, self.model.activation) / self.parts
+            logits = self.network.on_grid(image)
+        loss = segmentation_loss(logits, target, weight, self.model.activation)
+        if batch.rehearsed:
+            loss = loss + IMITATION * self._imitate(image, logits, len(image) - batch.rehearsed)
+        loss = loss / self.parts
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
+
+    def _imitate(self, image: Tensor, logits: Tensor, first: int) -> Tensor:
+        """Compare what the network says of rehearsed patches, from the `first` on, with what the model says."""
+        if self._teacher is None:
+            self._teacher = copy.deepcopy(self.model.network).eval()
+            self._teacher.to(memory_format=self.layout)  # type: ignore[call-overload]
+        teacher = self._teacher.to(self.device)
+        with torch.no_grad(), self._precision():
+            known = teacher.on_grid(image[first:])
+        return imitation_loss(logits[first:], known)
 
     @torch.no_grad()
     def _mend(self) -> None:

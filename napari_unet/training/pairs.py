@@ -16,7 +16,6 @@ from napari_unet.imaging.image import Image, check_channels
 from napari_unet.imaging.rescaling import positions
 from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
 from napari_unet.inference.pipeline import rescale, scale_factor
-from napari_unet.training.targets import class_targets, touching_weights
 from napari_unet.weights.spec import ModelSpec
 
 Bools = npt.NDArray[np.bool_]
@@ -75,10 +74,6 @@ class Field:
         Normalized with the statistics of the whole image.
     labels : ([Z,] Y, X) uint32
         As the user left them.
-    target : ([Z,] Y, X) uint8
-        Class ids.
-    weight : ([Z,] Y, X) float32
-        Of the cross-entropy; more where objects touch.
     train, validation : ([Z,] Y, X) bool
         Reviewed pixels to learn from, and those held out. They never overlap.
     emphasis : float
@@ -95,8 +90,6 @@ class Field:
 
     image: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint32]
-    target: npt.NDArray[np.uint8]
-    weight: npt.NDArray[np.float32]
     train: Bools
     validation: Bools
     emphasis: float = 1.0
@@ -241,12 +234,9 @@ class _Reader:
         reviewed: Bools,
         start: tuple[int, int, int, int],
     ) -> Field:
-        instances = self.spec.meaning == "instances"
         return Field(
             image,
             labels,
-            class_targets(labels) if instances else labels.astype(np.uint8),
-            touching_weights(labels) if instances else np.ones(labels.shape, np.float32),
             train=reviewed,
             validation=np.zeros_like(reviewed),
             emphasis=self.pair.emphasis,

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from napari_unet.training.augmentation import REACH, cut_patch, vary_intensity
 from napari_unet.training.pairs import Field
+from napari_unet.training.targets import patch_targets
+from napari_unet.weights.spec import Meaning
 
 MAX_CENTRES = 50_000
 DEPTH_PX = 16  # of 3D patches
+EXACT = 2**24  # whole numbers below are exact in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +33,20 @@ class Batch:
         0 where nothing is known.
     places : tuple of str
         Where each comes from, for people.
+    rehearsed : int
+        How many of them, at the end, show what the model knew before.
     """
 
     image: Tensor
     target: Tensor
     weight: Tensor
     places: tuple[str, ...] = ()
+    rehearsed: int = 0
 
-    def __add__(self, other: Batch) -> Batch:
-        image, target, weight = (torch.cat(pair) for pair in zip(self._tensors, other._tensors, strict=True))
-        return Batch(image, target, weight, self.places + other.places)
+    def followed_by(self, rehearsed: Batch) -> Batch:
+        """Join these patches with others that show what the model knew before."""
+        image, target, weight = (torch.cat(pair) for pair in zip(self._tensors, rehearsed._tensors, strict=True))
+        return Batch(image, target, weight, self.places + rehearsed.places, len(rehearsed.image))
 
     @property
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,8 +54,13 @@ class Batch:
 
     def split(self, parts: int) -> list[Batch]:
         """Divide the patches among `parts` smaller batches, or as many as there are patches."""
+        first = len(self.image) - self.rehearsed
         pieces = zip(*(x.tensor_split(min(parts, len(x))) for x in self._tensors), strict=True)
-        return [Batch(*piece) for piece in pieces]
+        batches: list[Batch] = []
+        for image, target, weight in pieces:
+            first -= len(image)
+            batches.append(Batch(image, target, weight, rehearsed=min(len(image), max(0, -first))))
+        return batches
 
 
 class PatchSampler:
@@ -63,16 +75,25 @@ class PatchSampler:
     stride : int
         Of the network; patches of volumes are a multiple of it deep.
     rng : numpy Generator
+    meaning : "instances" | "semantic"
+        Whether labels are objects, or classes.
     """
 
-    def __init__(self, fields: Sequence[Field], patch_px: int, stride: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        patch_px: int,
+        stride: int,
+        rng: np.random.Generator,
+        meaning: Meaning = "instances",
+    ) -> None:
         self.fields = [field for field in fields if field.train.any()]
-        self.rng = rng
+        self.rng, self.meaning = rng, meaning
         side = max(stride, round(patch_px / stride) * stride)
         depth = math.ceil(DEPTH_PX / stride) * stride
         self.size = (side, side) if self.fields[0].train.ndim == 2 else (depth, side, side)
         self.centres = [self._centres(field.train) for field in self.fields]
-        self.foreground = [self._centres(field.train & (field.target > 0)) for field in self.fields]
+        self.foreground = [self._centres(field.train & (field.labels > 0)) for field in self.fields]
         # The square root keeps one large field from drowning many small ones.
         share = np.array([field.emphasis * np.sqrt(field.train.sum()) for field in self.fields])
         self.share = share / share.sum()
@@ -85,10 +106,15 @@ class PatchSampler:
 
     def batch(self, count: int) -> Batch:
         """Draw `count` patches."""
-        images, targets, weights, places = zip(*(self._patch() for _ in range(count)), strict=True)
-        return Batch(torch.stack(images), torch.stack(targets), torch.stack(weights), places)
+        images, drawn, places = zip(*(self._patch() for _ in range(count)), strict=True)
+        labels, counts = torch.stack(drawn).unbind(dim=1)
+        if self.meaning == "semantic":
+            return Batch(torch.stack(images), labels.long(), counts, places)
+        target, weight = patch_targets(labels)
+        return Batch(torch.stack(images), target, weight * counts, places)
 
-    def _patch(self) -> tuple[Tensor, Tensor, Tensor, str]:
+    def _patch(self) -> tuple[Tensor, Tensor, str]:
+        """Draw an image (C, [Z,] Y, X), its labels and what counts (2, [Z,] Y, X), and say where it is from."""
         k = int(self.rng.choice(len(self.fields), p=self.share))
         field = self.fields[k]
         wants_foreground = self.rng.random() < 0.5 and len(self.foreground[k])
@@ -96,14 +122,21 @@ class PatchSampler:
         places = self._places(field, centre)
         crop = tuple(np.clip(place, 0, size - 1) for place, size in zip(places, field.train.shape, strict=True))
         image = torch.from_numpy(np.stack([channel[crop] for channel in field.image]))
-        weight = np.where(field.train[crop], field.weight[crop], 0)
-        # What lies beyond the edge repeats it in the image and carries no weight.
+        counts = field.train[crop]
+        # What lies beyond the edge repeats it in the image and does not count.
         for place, inside in zip(places, crop, strict=True):
-            weight = np.where(place == inside, weight, 0)
-        labels = torch.from_numpy(np.stack([field.target[crop].astype(np.float32), weight.astype(np.float32)]))
+            counts = counts & (place == inside)
+        labels = torch.from_numpy(np.stack([self._ids(field.labels[crop]), counts.astype(np.float32)]))
         image, labels = cut_patch(image, labels, self.size, self.rng)
         varied = torch.from_numpy(vary_intensity(image.numpy(), self.rng))
-        return varied, labels[0].long(), labels[1], self._describe(field, centre)
+        return varied, labels, self._describe(field, centre)
+
+    def _ids(self, labels: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
+        """Return labels as numbers that float32 can hold; objects are numbered anew if theirs are too large."""
+        if self.meaning == "instances" and labels.max(initial=0) >= EXACT:
+            found, numbered = np.unique(labels, return_inverse=True)
+            return (numbered.reshape(labels.shape) + int(found[0] > 0)).astype(np.float32)
+        return labels.astype(np.float32)
 
     @staticmethod
     def _describe(field: Field, centre: int) -> str:

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from napari_unet.imaging.config import Normalization
 from napari_unet.training.pairs import Field
-from napari_unet.training.targets import class_targets, touching_weights
 from napari_unet.weights.bundled import FOLDER
 from napari_unet.weights.spec import ModelSpec
 
@@ -78,8 +77,6 @@ def _field(image: npt.NDArray[np.float32], labels: npt.NDArray[np.uint16], telli
     return Field(
         image[None],
         ids,
-        class_targets(ids),
-        touching_weights(ids),
         train=everywhere & ~telling,
         validation=everywhere & telling,
         name=f"replay set {name}",

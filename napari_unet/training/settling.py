@@ -1,28 +1,25 @@
-"""What becomes of trained weights: mixed with the old ones as far as needed, with fitting thresholds, and scored."""
+"""What becomes of trained weights: mixed with the old ones as far as these are good, with fitted thresholds, scored."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from napari_unet.events import Event
-from napari_unet.training.config import MAX_FORGOTTEN
-from napari_unet.training.course import Course
+from napari_unet.training.course import LIKELY, Course
 from napari_unet.training.decoding import fit_objects_events
 from napari_unet.training.evaluation import evaluate_events, score_events
-from napari_unet.training.gate import Replay, Score
+from napari_unet.training.gate import Replay, Score, surely_better
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import Field
 from napari_unet.training.replay import ReplaySet
 from napari_unet.weights.model import Model
 
 # Shares of the new weights; the rest is of the old ones.
-SHARES = (1.0, 0.75, 0.5)
-# So that the loss on other images than those that tell stays within the limit, too.
-TOLERATED = MAX_FORGOTTEN / 2
+SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(slots=True)
@@ -82,8 +79,9 @@ class Settled:
 def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator[Event, None, Settled]:
     """Make a model of the weights that a course ended with.
 
-    If it does worse on what the old model came with, the weights are moved back towards the old ones, which on such
-    images gives more than it takes on the new ones. Then the settings for objects are fitted to what was trained on.
+    They are mixed with those that it began with, by the smallest share of new weights that is about as good as the
+    best one: where the old model was good, a few corrections change it little, and where it was useless, all. Then the
+    settings for objects are fitted to what was trained on.
 
     Parameters
     ----------
@@ -94,21 +92,29 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
 
     References
     ----------
-    Wortsman et al. (2022), Robust fine-tuning of zero-shot models, https://arxiv.org/abs/2109.01903.
+    Wortsman et al. (2022), Robust fine-tuning of zero-shot models, https://arxiv.org/abs/2109.01903 (mixing weights);
+    Breiman et al. (1984), Classification and Regression Trees (the simplest that is not surely worse).
     """
-    old, weights = trainer.model.network.state_dict(), course.weights
-    for share in SHARES:
-        model = trainer.model_with(mixed(old, weights, share))
-        replay = yield from recall.compare_events(model, trainer.device)
-        if replay is None or recall.forgetting or replay.lost <= TOLERATED:
-            break
+    model = trainer.model_with(course.weights)
+    if trainer.model.trained and trainer.config.classes is None:  # a new head has no old weights
+        model = yield from _mixed_model(trainer, course)
     objects = yield from fit_objects_events(model, course.split.fields, trainer.device)
-    model, score = model.with_spec(objects=objects), course.best_score
-    if score is not None and (share < 1 or objects != trainer.model.spec.objects):
-        score = yield from evaluate_events(model, course.split, trainer.device)
-    if objects != trainer.model.spec.objects:
-        replay = yield from recall.compare_events(model, trainer.device)
-    return Settled(model, score, replay)
+    model = model.with_spec(objects=objects)
+    score = None if course.best_score is None else (yield from evaluate_events(model, course.split, trainer.device))
+    return Settled(model, score, (yield from recall.compare_events(model, trainer.device)))
+
+
+def _mixed_model(trainer: Trainer, course: Course) -> Generator[Event, None, Model]:
+    """Mix old and new weights; if nothing is held out, what was trained on decides."""
+    fields = course.split.fields
+    if course.best_score is None:
+        fields = tuple(replace(field, validation=field.train) for field in fields)
+    old, found = trainer.model.network.state_dict(), list[tuple[Model, Score]]()
+    for share in SHARES:
+        model = trainer.model_with(mixed(old, course.weights, share))
+        found.append((model, (yield from score_events(model, fields, trainer.device, "Mixing old and new"))))
+    best = max((score for _, score in found), key=lambda score: score.value)
+    return next(model for model, score in found if not surely_better(score.tally, best.tally, LIKELY))
 
 
 def mixed(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ for number, (row, column) in enumerate(((y, x) for y in range(6, 84, 18) for x i
 def field(train=None):
     everywhere = np.ones(LABELS.shape, bool)
     train = everywhere if train is None else train
-    return Field(np.zeros((1, *LABELS.shape), np.float32), LABELS, LABELS > 0, everywhere, train, ~train)
+    return Field(np.zeros((1, *LABELS.shape), np.float32), LABELS, train, ~train)
 
 
 def shown(monkeypatch, interior):

@@ -9,7 +9,6 @@ from napari_unet.events import finish
 from napari_unet.training.evaluation import MAX_VALIDATION_PX, evaluate_events
 from napari_unet.training.pairs import Field
 from napari_unet.training.splitting import Split
-from napari_unet.training.targets import class_targets
 
 
 def held_out(shape, validation):
@@ -18,8 +17,7 @@ def held_out(shape, validation):
         labels[..., 4:12, x : x + 8] = number
         labels[..., -12:-4, x : x + 8] = number + 10_000
     image = (labels > 0).astype(np.float32)[None]
-    weight = np.ones(shape, np.float32)
-    field = Field(image, labels, class_targets(labels), weight, np.zeros(shape, bool), validation)
+    field = Field(image, labels, np.zeros(shape, bool), validation)
     return Split((field,), int(validation.sum()), 10)
 
 

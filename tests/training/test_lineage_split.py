@@ -47,11 +47,8 @@ class Picture:
         labels, seen = (array[t, z][rows[top:, None], columns[left:]].copy() for array in (self.labels, self.reviewed))
         source = Source(self.labels.shape, self.marks, tuple(exact))
         empty = np.zeros_like(seen)
-        image, ones = np.zeros((1, *seen.shape), np.float32), np.ones(seen.shape, np.float32)
-        return Field(
-            image, labels, (labels > 0).astype(np.uint8), ones, seen, empty, 1.0, (group, t, z), (top, left),
-            self.name, source,
-        )  # fmt: skip
+        image = np.zeros((1, *seen.shape), np.float32)
+        return Field(image, labels, seen, empty, 1.0, (group, t, z), (top, left), self.name, source)
 
 
 def fields_of(pictures, scale=1.0):

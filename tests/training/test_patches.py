@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage as ndi
 
 from napari_unet.training.augmentation import cut_patch, vary_intensity
 from napari_unet.training.pairs import Field
-from napari_unet.training.patches import PatchSampler
-from napari_unet.training.targets import class_targets, touching_weights
+from napari_unet.training.patches import Batch, PatchSampler
+from napari_unet.training.targets import class_targets, patch_targets, touching_weights
 
 
 def make_field(shape, train):
     rng = np.random.default_rng(0)
     labels = np.zeros(shape, np.uint32)
     labels[..., 40:60, 40:60] = 1
-    target = class_targets(labels)
-    image = target.astype(np.float32)[None] + rng.normal(0, 0.01, (1, *shape)).astype(np.float32)
-    return Field(image, labels, target, np.ones(shape, np.float32), train, np.zeros(shape, bool))
+    image = (labels > 0).astype(np.float32)[None] + rng.normal(0, 0.01, (1, *shape)).astype(np.float32)
+    return Field(image, labels, train, np.zeros(shape, bool))
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((100, 120), (64, 64)), ((20, 100, 120), (16, 64, 64))])
@@ -32,9 +32,9 @@ def test_only_reviewed_pixels_carry_weight_and_every_patch_has_some():
     train = np.zeros((200, 200), bool)
     train[50:70, 50:70] = True
     field = make_field((200, 200), train)
-    field.target[~train] = 2  # a lie that must never be learnt
-    field.target[train] = 1
-    sampler = PatchSampler([field], 64, 16, np.random.default_rng(0))
+    field.labels[~train] = 2  # a lie that must never be learnt
+    field.labels[train] = 1
+    sampler = PatchSampler([field], 64, 16, np.random.default_rng(0), "semantic")
     for _ in range(10):
         batch = sampler.batch(4)
         assert (batch.weight.sum(dim=(1, 2)) > 0).all()
@@ -56,6 +56,46 @@ def test_labels_follow_the_image_through_every_turn_and_zoom():
     for _ in range(20):
         image, labels = cut_patch(picture[None], torch.stack([picture, torch.ones_like(picture)]), (64, 64), rng)
         assert ((image[0] > 0.5).float() - labels[0]).abs().mean() < 0.03
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 50), (2, 9, 30, 30)])
+def test_patches_are_taught_what_whole_images_are(shape):
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 5, (*shape[:-2], shape[-2] // 5, shape[-1] // 5))
+    labels = blocks.repeat(5, axis=-2).repeat(5, axis=-1).astype(np.uint32)
+    target, weight = patch_targets(torch.from_numpy(labels.astype(np.float32)))
+    assert target.dtype == torch.int64
+    for patch, taught, weighed in zip(labels, target.numpy(), weight.numpy(), strict=True):
+        assert np.array_equal(taught, class_targets(patch))
+        assert np.array_equal(weighed, touching_weights(patch))
+
+
+def test_a_turned_object_has_a_border_without_gaps():
+    y, x = np.mgrid[:160, :160]
+    disc = (((y - 80) ** 2 + (x - 80) ** 2) < 40**2).astype(np.uint32)
+    field = Field(disc[None].astype(np.float32), disc, np.ones(disc.shape, bool), np.zeros(disc.shape, bool))
+    batch = PatchSampler([field], 128, 16, np.random.default_rng(3)).batch(12)
+    for target in batch.target.numpy():
+        interior, background = target == 1, target == 0
+        grown = ndi.binary_dilation(interior, np.ones((3, 3)))
+        assert not (grown & background).any()  # a border lies everywhere between
+
+
+def test_ids_that_float32_cannot_hold_stay_apart():
+    labels = np.zeros((80, 80), np.uint32)
+    labels[:, 20:40], labels[:, 40:60] = 2**24, 2**24 + 1
+    field = Field(labels[None].astype(np.float32), labels, np.ones((80, 80), bool), np.zeros((80, 80), bool))
+    batch = PatchSampler([field], 64, 16, np.random.default_rng(0)).batch(4)
+    assert (batch.weight > 1).any()  # where the two touch
+
+
+def test_parts_of_a_batch_know_which_patches_are_rehearsed():
+    one = Batch(torch.zeros(3, 1, 4, 4), torch.zeros(3, 4, 4).long(), torch.ones(3, 4, 4), ("a", "b", "c"))
+    batch = one.followed_by(one)
+    assert [part.rehearsed for part in batch.split(1)] == [3]
+    assert [part.rehearsed for part in batch.split(2)] == [0, 3]
+    assert [part.rehearsed for part in batch.split(4)] == [0, 1, 1, 1]
+    assert sum(part.rehearsed for part in batch.split(9)) == 3
 
 
 def test_a_seed_repeats_a_batch():

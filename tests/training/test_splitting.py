@@ -19,8 +19,6 @@ def field(shape=(120, 160), objects=48, reviewed=None):
     return Field(
         np.zeros((1, *shape), np.float32),
         labels,
-        (labels > 0).astype(np.uint8),
-        np.ones(shape, np.float32),
         train=train,
         validation=np.zeros(shape, bool),
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_unet.training.augmentation import vary_intensity
-from napari_unet.training.targets import BACKGROUND, BORDER, INTERIOR
+from napari_unet.training.targets import INTERIOR, patch_targets
 from planes import Plane
 
 PATCH_PX = 128
@@ -61,7 +61,8 @@ class Sampler:
         drawn = [self._patch(rng) for _ in range(self.count)]
         labels = torch.from_numpy(np.stack([labels for _, labels, _ in drawn]))
         inside = torch.from_numpy(np.stack([inside for _, _, inside in drawn]))
-        target, weight = targets(labels)
+        target, weight = patch_targets(labels)
+        weight = torch.where(weight > 1, TOUCHING_WEIGHT, 1.0)
         distance = np.stack([ndi.distance_transform_edt(plane == INTERIOR) for plane in target.numpy()])
         image = torch.from_numpy(np.stack([image for image, _, _ in drawn]))[:, None]
         return Batch(image, target, weight * inside, torch.from_numpy(distance).float().clamp_max(DISTANCE_PX))
@@ -117,18 +118,3 @@ def _zoom(diameter_px: float, rng: np.random.Generator) -> float:
     else:
         zoom = DIAMETER_PX / diameter_px * math.exp(rng.uniform(-NORMAL_ZOOM, NORMAL_ZOOM))
     return min(max(zoom, ZOOMS[0]), ZOOMS[1])
-
-
-def targets(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes and weights of patches of labels (N, Y, X), as `napari_unet.training.targets` makes them of one."""
-    objects = labels.float()[:, None]
-    nothing = torch.where(objects == 0, torch.inf, objects)
-    target = torch.where(_highest(objects, 3) == -_highest(-objects, 3), INTERIOR, BORDER)
-    target = torch.where(objects == 0, BACKGROUND, target)[:, 0]
-    highest, lowest = _highest(objects, 5), -_highest(-nothing, 5)
-    weight = torch.where((highest > 0) & (lowest < highest), TOUCHING_WEIGHT, 1.0)[:, 0]
-    return target, weight
-
-
-def _highest(values: Tensor, side: int) -> Tensor:
-    return F.max_pool2d(values, side, stride=1, padding=side // 2)

@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument(
         "--starts", nargs="*", choices=("synthetic", "scratch", *FLAT), default=["synthetic", "scratch"]
     )
+    parser.add_argument("--only-starts", action="store_true", help="measure nothing as it is")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -68,7 +69,8 @@ def main() -> None:
     scene = Scene(image, labels, float(np.median(diameters)))
     print(f"diameter in the planes: {scene.diameter:.1f} pixels")
     model = nu.load_model(args.model)
-    as_they_are(model, scene)
+    if not args.only_starts:
+        as_they_are(model, scene)
     for seed in args.seeds:
         for start in args.starts:
             finetuned(start, model, scene, args.seconds, seed)

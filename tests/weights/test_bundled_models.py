@@ -5,15 +5,16 @@ import pytest
 
 import napari_unet as nu
 from napari_unet.imaging.samples import open_sample
+from napari_unet.imaging.synthetic import nuclei_stack
 from napari_unet.objects.linking import find_overlaps
 from napari_unet.weights.bundled import bundled, own, own_folder
 from napari_unet.weights.file import read_spec
 
-MEGABYTES = {"nuclei": 10, "nuclei-fluorescence": 10, "nuclei-small": 1}
+MEGABYTES = {"nuclei": 10, "nuclei-3d": 3, "nuclei-fluorescence": 10, "nuclei-small": 1}
 # Far below what they reach on these three images, and far above what anything broken would.
 LEAST = {"fluorescence": 0.6, "tissue": 0.3, "brightfield": 0.3}
-# What each is for.
-SAMPLES = {"nuclei-fluorescence": ["fluorescence"], "nuclei-small": ["fluorescence", "tissue"]}
+# What each is for; the one for volumes has a test of its own.
+SAMPLES = {"nuclei-3d": [], "nuclei-fluorescence": ["fluorescence"], "nuclei-small": ["fluorescence", "tissue"]}
 
 
 @pytest.fixture(params=bundled())
@@ -47,6 +48,12 @@ def test_each_finds_the_nuclei_of_the_samples(name):
         sample = open_sample(sample_name)
         labels = nu.segment(model, sample.image, axes=sample.axes)
         assert precision(labels, sample.truth) >= LEAST[sample_name], sample_name
+
+
+def test_the_model_for_volumes_finds_nuclei_in_a_stack_that_another_program_made():
+    made = nuclei_stack((16, 80, 80), 10, seed=0)
+    labels = nu.segment(nu.load_model("nuclei-3d"), made.image)
+    assert precision(labels, made.truth) >= 0.6
 
 
 def precision(labels, truth):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.annotation --data FOLDER [--base nuclei-fluorescence] [--report train|test] [--out FOLDER]
         [--kinds colour bright membrane] [--k 1 3 5 10] [--amounts whole window-128 window-256 strokes]
-        [--seconds 30 120 600] [--seeds 0 1 2] [--arms unchanged otsu forest scratch ours] [--threads 1]
+        [--seconds 30 120 600] [--seeds 0 1 2] [--arms unchanged otsu forest scratch ours forgetting] [--threads 1]
 
 Needs ``pip install "napari-unet[benchmarks]"``. FOLDER holds ``nuclei/train|test/fluo|colour|bright/images|labels``
 and ``em_membrane``. Settings are chosen with ``--report train``, where a third of the training images is measured on
@@ -13,7 +13,8 @@ others. Files of cells that are to be measured again have to be removed. At the 
 and a plot for each kind are written.
 
 Arms: the base model unchanged; Otsu's threshold and a watershed, tuned on the corrections; a random forest on features
-of several scales; the network of the base model from random weights; the base model fine-tuned ("ours").
+of several scales; the network of the base model from random weights; the base model fine-tuned ("ours"), and
+fine-tuned on the corrections alone ("forgetting").
 """
 
 from __future__ import annotations

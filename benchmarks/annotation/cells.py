@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Protocol
 
 from benchmarks.annotation.images import Kind, Split
 
-ARMS = ("unchanged", "otsu", "forest", "scratch", "ours")
+ARMS = ("unchanged", "otsu", "forest", "scratch", "ours", "forgetting")
 # Whose result depends on the budget
-TIMED = ("scratch", "ours")
+TIMED = ("scratch", "ours", "forgetting")
 # Brightfield has eight training images in all.
 MOST_IMAGES = {"bright": 5}
 

@@ -50,7 +50,7 @@ class Bench:
         found["reviewed_px"] = int(sum(c.reviewed.sum() for c in corrected))
         if trained is not None:
             found["facts"] = trained.facts
-            if cell.arm in ("ours", "unchanged") and cell.kind in ("colour", "bright"):
+            if cell.arm in ("ours", "forgetting", "unchanged") and cell.kind in ("colour", "bright"):
                 found["fluorescence"] = self._remembered(trained.model, cell.report)
         return found
 
@@ -67,7 +67,10 @@ class Bench:
         else:
             classes = MEMBRANES if membranes else None
             config = FineTuneConfig(seconds=cell.seconds, clock="cpu", device="cpu", seed=cell.seed, classes=classes)
-            trained = {"scratch": from_scratch, "ours": fine_tuned}[cell.arm](self.base, corrected, config)
+            if cell.arm == "forgetting":
+                config = config.model_copy(update={"forget": True})
+            train = from_scratch if cell.arm == "scratch" else fine_tuned
+            trained = train(self.base, corrected, config)
         return segmenter(trained.model), trained
 
     def _remembered(self, model: Model, report: Split) -> dict[str, float]:

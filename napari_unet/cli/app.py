@@ -147,6 +147,9 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
     channels: Channels = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Learn from these images alone: other kinds may be found less well then.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a model further on corrected labels, and say whether it became better."""
@@ -156,7 +159,9 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
     from napari_unet.networks.spec import checked
     from napari_unet.training.config import FineTuneConfig
 
-    config = checked(FineTuneConfig, seconds=seconds, classes=parse_names(classes), device=device, seed=seed)
+    config = checked(
+        FineTuneConfig, seconds=seconds, classes=parse_names(classes), device=device, seed=seed, forget=forget
+    )
     pairs = PairFiles(image, labels, reviewed or [], axes)
     source = Source(model, parse_answers(answer))
     finetune_files(source, pairs, config, out, channels=parse_channels(channels), overwrite=overwrite)

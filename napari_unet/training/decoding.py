@@ -10,14 +10,14 @@ import torch
 
 from napari_unet.events import Event, Progress
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.labelling import find_instances
-from napari_unet.training.evaluation import crop_field, predict_field
-from napari_unet.training.metrics import tally_instances
+from napari_unet.objects.labelling import decode
+from napari_unet.training.evaluation import crop_field, predict_field, tally_labels
 from napari_unet.training.pairs import Field
 from napari_unet.weights.model import Model
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 SEED_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+CLASS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 # Of the size that all but the smallest twentieth of the objects have
 SMALL, SIZE_SHARES = 0.05, (0.1, 0.25, 0.5)
 MIN_OBJECTS = 8
@@ -41,31 +41,39 @@ def fit_objects_events(
     fields : sequence of Field
     device : torch.device
     """
-    own = model.spec.objects
+    own, instances = model.spec.objects, model.spec.meaning == "instances"
     chosen = _enough([crop_field(field, field.train, MAX_PX) for field in fields if field.train.any()])
-    if model.spec.meaning != "instances" or sum(_areas(field).size for field in chosen) < MIN_OBJECTS:
+    if not chosen or (instances and sum(_areas(field).size for field in chosen) < MIN_OBJECTS):
         return own
     seen: list[tuple[Floats, Field]] = []
     for number, field in enumerate(chosen):
         yield Progress(STAGE, number, len(chosen) + TRIES)
         maps = yield from predict_field(model, field.image, device, STAGE)
         seen.append((maps, field))
-    best, most = own, _value(seen, own)
-    smallest = float(np.quantile(np.concatenate([_areas(field) for field in chosen]), SMALL))
-    sizes = [max(1, round(share * smallest)) for share in SIZE_SHARES]
+    best, most = own, _value(model, seen, own)
     # One setting after the other: all of them together would take too long.
-    settings = {"seed_threshold": SEED_THRESHOLDS, "threshold": THRESHOLDS, "min_size_px": sizes}
-    for number, (name, values) in enumerate((*settings.items(), ("seed_threshold", SEED_THRESHOLDS))):
+    for number, (name, values) in enumerate(_settings(chosen) if instances else [("threshold", CLASS_THRESHOLDS)]):
         yield Progress(STAGE, len(chosen) + number, len(chosen) + TRIES)
         for tried in [best.model_copy(update={name: value}) for value in values]:
-            value = _value(seen, tried)
+            value = _value(model, seen, tried)
             if value > most:
                 best, most = tried, value
     return best
 
 
-def _value(seen: Sequence[tuple[Floats, Field]], options: ObjectOptions) -> float:
-    tallies = [tally_instances(find_instances(maps, options), field.labels, field.train) for maps, field in seen]
+def _settings(fields: Sequence[Field]) -> list[tuple[str, Sequence[float]]]:
+    """Say what is tried, in this order."""
+    smallest = float(np.quantile(np.concatenate([_areas(field) for field in fields]), SMALL))
+    seeds = ("seed_threshold", SEED_THRESHOLDS)
+    sizes = [max(1, round(share * smallest)) for share in SIZE_SHARES]
+    return [seeds, ("threshold", THRESHOLDS), ("min_size_px", sizes), seeds]
+
+
+def _value(model: Model, seen: Sequence[tuple[Floats, Field]], options: ObjectOptions) -> float:
+    tallies = [
+        tally_labels(decode(maps, model.spec, options)[0], field.labels, field.train, model.spec)
+        for maps, field in seen
+    ]
     return sum(tallies[1:], start=tallies[0]).value
 
 

@@ -18,6 +18,7 @@ from napari_unet.training.metrics import Tally, tally_classes, tally_instances
 from napari_unet.training.pairs import Field
 from napari_unet.training.splitting import Split
 from napari_unet.weights.model import Model
+from napari_unet.weights.spec import ModelSpec
 
 # Enough to judge by, and little enough to be done often on a laptop
 MAX_VALIDATION_PX = 2_000_000
@@ -57,7 +58,8 @@ def score_events(
     for number, held_out in enumerate(chosen, start=1):
         field = crop_field(held_out, held_out.validation, MAX_VALIDATION_PX)
         probabilities = yield from predict_field(model, field.image, device, stage)
-        found = _tally(model, field, probabilities)
+        labels, _ = decode(probabilities, model.spec, model.spec.objects)
+        found = tally_labels(labels, field.labels, field.validation, model.spec)
         total = found if total is None else total + found
         yield Progress(stage, number, len(chosen))
     assert total is not None
@@ -122,8 +124,10 @@ def _enough(fields: list[Field]) -> list[Field]:
     return fields[:: max(1, round(total / MAX_VALIDATION_PX))]
 
 
-def _tally(model: Model, field: Field, probabilities: Floats) -> Tally:
-    labels, _ = decode(probabilities, model.spec, model.spec.objects)
-    if model.spec.meaning == "instances":
-        return tally_instances(labels, field.labels, field.validation)
-    return tally_classes(labels, field.labels, field.validation, len(model.spec.foreground_classes))
+def tally_labels(
+    labels: npt.NDArray[np.uint32], truth: npt.NDArray[np.uint32], where: npt.NDArray[np.bool_], spec: ModelSpec
+) -> Tally:
+    """Compare labels with the truth in a region, as objects or as classes."""
+    if spec.meaning == "instances":
+        return tally_instances(labels, truth, where)
+    return tally_classes(labels, truth, where, len(spec.foreground_classes))

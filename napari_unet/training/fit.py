@@ -143,7 +143,7 @@ def _finetune(
     yield told
     trainer = Trainer(base, config, choose_device(config.device))
     checkpoint = None if path is None else Checkpoint(path, circumstances(base, fields, config))
-    recall = Recall(load_replay(base.spec), config.forget)
+    recall = Recall(load_replay(base.spec), config.forget, config.seconds)
     course = Course(trainer, split, rng, budget, watch, checkpoint, recall.rehearsed)
     begun = budget.elapsed
     yield from recall.look_events(trainer.averaged_model(), trainer.device)
@@ -235,7 +235,7 @@ def with_classes(model: Model, classes: tuple[str, ...], seed: int = 0) -> Model
     return Model(network, changed_spec(model.spec, **changes))
 
 
-def finetune(
+def finetune(  # noqa: PLR0913  # the public face: scripts rely on these names
     model: Model,
     pairs: Sequence[tuple[Any, ...]],
     axes: str | None = None,
@@ -243,6 +243,8 @@ def finetune(
     seconds: float = 120,
     device: str = "auto",
     seed: int = 0,
+    *,
+    forget: bool = False,
 ) -> FineTuneResult:
     """Fine-tune a model on images with corrected labels.
 
@@ -263,6 +265,9 @@ def finetune(
         "auto", "cpu", "mps", "cuda" or "cuda:N".
     seed : int
         Of every random choice.
+    forget : bool
+        Learn from these images alone, even if the new model gets worse on the kinds of image that the old one came
+        with.
 
     Returns
     -------
@@ -275,7 +280,7 @@ def finetune(
         If nothing is reviewed, shapes differ, or a class id has no class.
     """
     names = None if classes is None else tuple(classes)
-    config = FineTuneConfig(seconds=seconds, device=device, seed=seed, classes=names)
+    config = FineTuneConfig(seconds=seconds, device=device, seed=seed, classes=names, forget=forget)
     training_pairs = [as_pair(pair, axes, f"image {number}") for number, pair in enumerate(pairs, start=1)]
     return finish_warning(finetune_events(model, training_pairs, config))
 

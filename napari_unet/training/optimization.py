@@ -23,7 +23,7 @@ MAX_GRADIENT = 1.0
 # A trained encoder knows more than a few corrections can teach it.
 ENCODER_SHARE = 0.5
 # How much it counts to say the same as before of what was known before
-IMITATION = 2.0
+IMITATION = 5.0
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -96,11 +96,12 @@ class Trainer:
         """Prepare the layers for a step; those that normalize by remembered statistics keep them, if there are any.
 
         A trained network that has seen a dozen steps with statistics of their few patches is worse than before, because
-        what it remembers has followed only in part (``benchmarks/few_steps.py``).
+        what it remembers has followed only in part (``benchmarks/few_steps.py``). One that learns a new head knows
+        nothing yet that could get worse, and its images are of another kind: it remembers these.
         """
         self.network.train()
         for layer in self.network.modules():
-            if self.model.trained and isinstance(layer, _NormBase):
+            if self.model.trained and self.config.classes is None and isinstance(layer, _NormBase):
                 layer.eval()
 
     def _learn(self, batch: Batch) -> float:

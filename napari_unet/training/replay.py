@@ -46,7 +46,9 @@ class ReplaySet:
 
 
 def load_replay(spec: ModelSpec) -> ReplaySet | None:
-    """Return the crops that a model came with; None if there are none, or it now sees images in another way."""
+    """Return the crops that a model came with; None if it knows nothing, or now sees images in another way."""
+    if not spec.trained:
+        return None
     found = [_read(FOLDER / "replay" / f"{name}{SUFFIX}", spec) for name in spec.replay]
     sets = [crops for crops in found if crops is not None]
     if not sets or len(sets) < len(found):

@@ -90,6 +90,14 @@ class ModelSpec(Config):
     provenance: Provenance = Provenance()
     trained: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_keep_their_holes(cls, given: Any) -> Any:  # noqa: ANN401
+        """Fill no holes of classes by default: membranes enclose cells."""
+        if isinstance(given, dict) and given.get("meaning") == "semantic" and "objects" not in given:
+            return {**given, "objects": ObjectOptions(fill_holes=False)}
+        return given
+
     @model_validator(mode="after")
     def _classes_are_outputs(self) -> ModelSpec:
         if len(self.classes) != self.network.out_channels:
@@ -186,8 +194,11 @@ def changed_spec(spec: ModelSpec, **changes: Any) -> ModelSpec:  # noqa: ANN401
     ModelError
         If the parts contradict each other.
     """
+    kept = dict(spec)
+    if changes.get("meaning", spec.meaning) != spec.meaning:
+        del kept["objects"]  # those of objects do not suit classes, and the other way round
     try:
-        return ModelSpec.model_validate({**dict(spec), **changes})
+        return ModelSpec.model_validate({**kept, **changes})
     except ValidationError as error:
         reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
         raise ModelError(f"The model cannot be described so: {reasons}.") from error

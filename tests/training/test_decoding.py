@@ -69,3 +69,18 @@ def test_with_few_objects_the_settings_stay(monkeypatch, objects):
     shown(monkeypatch, np.where(LABELS > 0, 0.55, 0.1))
     few = (LABELS > 0) & np.isin(LABELS, range(objects + 1))
     assert fitted([field(few)], threshold=0.7) == ObjectOptions(threshold=0.7)
+
+
+def test_classes_get_a_threshold_too(monkeypatch):
+    shown(monkeypatch, np.where(LABELS > 0, 0.45, 0.1))
+    model = nu.new_model("unet", width=4, depth=1, classes=("nothing", "cell"))
+    assert not model.spec.objects.fill_holes  # membranes enclose cells
+    classes = Field(np.zeros((1, *LABELS.shape), np.float32), (LABELS > 0).astype(np.uint32), LABELS >= 0, LABELS < 0)
+    maps = np.stack([np.where(LABELS > 0, 0.55, 0.9), np.where(LABELS > 0, 0.45, 0.1)]).astype(np.float32)
+
+    def predicted(model, image, device, stage):
+        return maps
+        yield
+
+    monkeypatch.setattr(decoding, "predict_field", predicted)
+    assert finish(fit_objects_events(model, [classes], CPU)).threshold < 0.45

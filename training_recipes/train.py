@@ -70,9 +70,9 @@ class Recipe:
 # Fits into 1 MB, and an image takes a third of the time.
 SMALL = {"widths": (8, 16, 32, 48, 64)}
 RECIPES = {
-    "nuclei": Recipe(steps=40000),
-    "nuclei-fluorescence": Recipe(steps=30000, shares={"fluo": 1.0}),
-    "nuclei-small": Recipe(steps=40000, options=SMALL, teacher="nuclei"),
+    "nuclei": Recipe(steps=20000),
+    "nuclei-fluorescence": Recipe(steps=14000, shares={"fluo": 1.0}),
+    "nuclei-small": Recipe(steps=6000, options=SMALL, teacher="nuclei"),
 }
 
 

@@ -20,7 +20,7 @@ from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoints import Checkpoint, Saved
 from napari_unet.training.evaluation import evaluate_events
-from napari_unet.training.gate import Score, surely_better
+from napari_unet.training.gate import LIKELY, Score, surely_better
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import Field
 from napari_unet.training.patches import Batch, PatchSampler
@@ -31,7 +31,6 @@ VALIDATIONS = 8  # aimed at within the budget
 ODD_STEPS = 3
 SLOWER = 0.1
 REHEARSED_SHARE = 0.5
-LIKELY = 0.8
 
 
 @dataclass(frozen=True, slots=True)

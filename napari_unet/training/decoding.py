@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +15,8 @@ from napari_unet.events import Event, Progress
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import decode
 from napari_unet.training.evaluation import crop_field, predict_field, tally_labels
+from napari_unet.training.gate import LIKELY, surely_better
+from napari_unet.training.metrics import Tally
 from napari_unet.training.pairs import Field
 from napari_unet.weights.model import Model
 
@@ -21,44 +26,67 @@ CLASS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 # Of the size that all but the smallest twentieth of the objects have
 SMALL, SIZE_SHARES = 0.05, (0.1, 0.25, 0.5)
 MIN_OBJECTS = 8
-MAX_PX = 500_000
+MAX_PX, MOST_FIELDS = 500_000, 10
 STAGE, TRIES = "Fitting thresholds", 4
 
 Floats = npt.NDArray[np.float32]
+Seen: TypeAlias = list[tuple[Floats, Field]]
 
 
 def fit_objects_events(
-    model: Model, fields: Sequence[Field], device: torch.device
+    model: Model, fields: Sequence[Field], device: torch.device, rehearsed: Sequence[Field] = ()
 ) -> Generator[Event, None, ObjectOptions]:
     """Choose thresholds and the smallest size by the corrections that were trained on.
 
     What is held out is not looked at, so that a score on it stays honest. The model's own settings stay if there are
-    too few objects, or none does better.
+    too few objects, or others are not likely to be better.
 
     Parameters
     ----------
     model : Model
     fields : sequence of Field
     device : torch.device
+    rehearsed : sequence of Field
+        What was learnt again; counts as much as the corrections.
     """
     own, instances = model.spec.objects, model.spec.meaning == "instances"
-    chosen = _enough([crop_field(field, field.train, MAX_PX) for field in fields if field.train.any()])
+    chosen = _some([field for field in fields if field.train.any()])
     if not chosen or (instances and sum(_areas(field).size for field in chosen) < MIN_OBJECTS):
         return own
-    seen: list[tuple[Floats, Field]] = []
-    for number, field in enumerate(chosen):
-        yield Progress(STAGE, number, len(chosen) + TRIES)
-        maps = yield from predict_field(model, field.image, device, STAGE)
-        seen.append((maps, field))
-    best, most = own, _value(model, seen, own)
+    seen = yield from _seen(model, chosen, device)
+    known = yield from _seen(model, _some(rehearsed), device)
+    first = best = _tried(model, seen, known, own)
     # One setting after the other: all of them together would take too long.
     for number, (name, values) in enumerate(_settings(chosen) if instances else [("threshold", CLASS_THRESHOLDS)]):
-        yield Progress(STAGE, len(chosen) + number, len(chosen) + TRIES)
-        for tried in [best.model_copy(update={name: value}) for value in values]:
-            value = _value(model, seen, tried)
-            if value > most:
-                best, most = tried, value
-    return best
+        yield Progress(STAGE, number, TRIES)
+        options = best.options
+        tries = (_tried(model, seen, known, options.model_copy(update={name: value})) for value in values)
+        best = max((best, *tries), key=lambda tried: tried.value)
+    return best.options if surely_better(first.tally, best.tally, LIKELY) else own
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tried:
+    """Settings, how they do on the corrections, and their value in all."""
+
+    options: ObjectOptions
+    tally: Tally
+    value: float
+
+
+def _tried(model: Model, seen: Seen, known: Seen, options: ObjectOptions) -> _Tried:
+    tally = _tally(model, seen, options)
+    value = (tally.value + _tally(model, known, options).value) / 2 if known else tally.value
+    return _Tried(options, tally, value)
+
+
+def _seen(model: Model, fields: Sequence[Field], device: torch.device) -> Generator[Event, None, Seen]:
+    found = []
+    for number, field in enumerate(fields):
+        yield Progress(STAGE, number, len(fields))
+        maps = yield from predict_field(model, field.image, device, STAGE)
+        found.append((maps, field))
+    return found
 
 
 def _settings(fields: Sequence[Field]) -> list[tuple[str, Sequence[float]]]:
@@ -69,12 +97,12 @@ def _settings(fields: Sequence[Field]) -> list[tuple[str, Sequence[float]]]:
     return [seeds, ("threshold", THRESHOLDS), ("min_size_px", sizes), seeds]
 
 
-def _value(model: Model, seen: Sequence[tuple[Floats, Field]], options: ObjectOptions) -> float:
+def _tally(model: Model, seen: Seen, options: ObjectOptions) -> Tally:
     tallies = [
         tally_labels(decode(maps, model.spec, options)[0], field.labels, field.train, model.spec)
         for maps, field in seen
     ]
-    return sum(tallies[1:], start=tallies[0]).value
+    return sum(tallies[1:], start=tallies[0])
 
 
 def _areas(field: Field) -> npt.NDArray[np.intp]:
@@ -82,7 +110,7 @@ def _areas(field: Field) -> npt.NDArray[np.intp]:
     return np.asarray(np.unique_counts(field.labels[field.train & (field.labels > 0)]).counts)
 
 
-def _enough(fields: list[Field]) -> list[Field]:
-    """Take every k-th field, so that all kinds of image are among them."""
-    total = sum(field.train.size for field in fields)
-    return fields[:: max(1, round(total / MAX_PX))]
+def _some(fields: Sequence[Field]) -> list[Field]:
+    """Take a part of every k-th field, so that all kinds of image are among them."""
+    few = fields[:: max(1, math.ceil(len(fields) / MOST_FIELDS))]
+    return [crop_field(field, field.train, MAX_PX // len(few)) for field in few]

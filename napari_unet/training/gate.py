@@ -15,6 +15,8 @@ DRAWS = 1000
 MOST_UNITS = 1000
 SURE = 0.95
 """How sure it must be that the new model is better, and not merely luckier."""
+LIKELY = 0.8
+"""How sure it must be where little is at stake."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_unet.events import Event
-from napari_unet.training.course import LIKELY, Course
+from napari_unet.training.course import Course
 from napari_unet.training.decoding import fit_objects_events
 from napari_unet.training.evaluation import evaluate_events, score_events
 from napari_unet.training.gate import Replay, Score, surely_better
@@ -61,7 +61,7 @@ class Recall:
 
     def _score(self, model: Model, device: torch.device) -> Generator[Event, None, float]:
         assert self.known is not None
-        every = math.ceil(min(MOST_SKIPPED, SHORT_S / self.budget_s))
+        every = max(1, math.ceil(min(MOST_SKIPPED, SHORT_S / self.budget_s)))
         found = yield from score_events(model, self.known.telling[::every], device, "Checking what it knew before")
         return found.value
 
@@ -86,7 +86,7 @@ class Settled:
 def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator[Event, None, Settled]:
     """Make a model of the weights that a course ended with.
 
-    They are mixed with those that it began with, by the smallest share of new weights that is about as good as the
+    They are mixed with those that it began with, by the smallest share of new weights that is not surely worse than the
     best one: where the old model was good, a few corrections change it little, and where it was useless, all. Then the
     settings for objects are fitted to what was trained on.
 
@@ -105,7 +105,7 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     model = trainer.model_with(course.weights)
     if trainer.model.trained and trainer.config.classes is None:  # a new head has no old weights
         model = yield from _mixed_model(trainer, course)
-    objects = yield from fit_objects_events(model, course.split.fields, trainer.device)
+    objects = yield from fit_objects_events(model, course.split.fields, trainer.device, recall.rehearsed)
     model = model.with_spec(objects=objects)
     score = None if course.best_score is None else (yield from evaluate_events(model, course.split, trainer.device))
     return Settled(model, score, (yield from recall.compare_events(model, trainer.device)))
@@ -121,7 +121,7 @@ def _mixed_model(trainer: Trainer, course: Course) -> Generator[Event, None, Mod
         model = trainer.model_with(mixed(old, course.weights, share))
         found.append((model, (yield from score_events(model, fields, trainer.device, "Mixing old and new"))))
     best = max((score for _, score in found), key=lambda score: score.value)
-    return next(model for model, score in found if not surely_better(score.tally, best.tally, LIKELY))
+    return next(model for model, score in found if not surely_better(score.tally, best.tally))
 
 
 def mixed(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ def settled(monkeypatch, rates, checked=True, classes=None, forget=False):
         return found(rates[share_of(model)])
         yield
 
-    def own(model, fields, device):
+    def own(model, fields, device, rehearsed):
         return model.spec.objects
         yield
 

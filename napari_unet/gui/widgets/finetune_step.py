@@ -52,8 +52,8 @@ class FineTuneStep(Step):
         self.live.toggled.connect(controller.finetuning.set_live)
         self.forget = QCheckBox("For images like these only")
         self.forget.setToolTip(
-            "Learn from the corrections alone. The new model may do better here, and forget the kinds of image that the "
-            "old one came with"
+            "Learn from the corrections alone. The new model may do better here, and forget the kinds of image that "
+            "the old one came with"
         )
         self.forget.toggled.connect(self._set_forget)
         self.halted = HaltedCard(controller)

@@ -14,7 +14,7 @@ import napari_unet as nu
 from napari_unet.cli.showing import run_shown
 from napari_unet.errors import Cancelled
 from napari_unet.events import Notice, Progress, StepDone, TileDone, ValidationDone
-from napari_unet.weights.bundled import bundled, own_folder
+from napari_unet.weights.bundled import own_folder
 from napari_unet.weights.file import read_spec
 
 
@@ -219,7 +219,6 @@ def test_models_lists_own_models_and_variants(run, tiny):
         assert line in out
 
 
-@pytest.mark.skipif("nuclei" not in bundled(), reason="the starter model has not been trained yet")
 def test_demo_finds_nuclei_in_a_real_image(run, tmp_path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "fluorescence_masks.tif").write_bytes(b"of a former demonstration")

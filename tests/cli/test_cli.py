@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 import napari_unet as nu
+from napari_unet.cli import finetuning
 from napari_unet.cli.showing import run_shown
 from napari_unet.errors import Cancelled
 from napari_unet.events import Notice, Progress, StepDone, TileDone, ValidationDone
@@ -167,6 +168,16 @@ def test_finetune_trains_a_variant_from_scratch_with_new_classes(run, corrected,
     assert code == 0, err
     assert read_spec(out).classes == ("background", "square")
     assert read_spec(out).meaning == "semantic"
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_finetune_forgets_only_if_it_is_told_to(run, monkeypatch, tmp_path, forget):
+    asked = []
+    monkeypatch.setattr(finetuning, "finetune_files", lambda _source, _files, config, *_, **__: asked.append(config))
+    words = ["--image", "a.tif", "--labels", "b.tif", "--out", tmp_path / "new.safetensors"]
+    code, _, err = run("finetune", "-m", "nuclei", *words, *["--forget"] * forget)
+    assert code == 0, err
+    assert [config.forget for config in asked] == [forget]
 
 
 def test_finetune_says_what_is_wrong(run, tiny, corrected, tmp_path):

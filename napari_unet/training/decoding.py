@@ -31,6 +31,7 @@ STAGE, TRIES = "Fitting thresholds", 4
 
 Floats = npt.NDArray[np.float32]
 Seen: TypeAlias = list[tuple[Floats, Field]]
+Setting: TypeAlias = tuple[str, Sequence[float]]
 
 
 def fit_objects_events(
@@ -56,8 +57,12 @@ def fit_objects_events(
     seen = yield from _seen(model, chosen, device)
     known = yield from _seen(model, _some(rehearsed), device)
     first = best = _tried(model, seen, known, own)
+    settings: list[Setting] = _settings(chosen) if instances else [("threshold", CLASS_THRESHOLDS)]
+    if model.spec.pixel_size_um is not None and any(field.source.scale != (1.0, 1.0) for field in fields):
+        # The smallest size is meant in pixels of the image, and these are those of the network.
+        settings = [(name, values) for name, values in settings if name != "min_size_px"]
     # One setting after the other: all of them together would take too long.
-    for number, (name, values) in enumerate(_settings(chosen) if instances else [("threshold", CLASS_THRESHOLDS)]):
+    for number, (name, values) in enumerate(settings):
         yield Progress(STAGE, number, TRIES)
         options = best.options
         tries = (_tried(model, seen, known, options.model_copy(update={name: value})) for value in values)
@@ -89,7 +94,7 @@ def _seen(model: Model, fields: Sequence[Field], device: torch.device) -> Genera
     return found
 
 
-def _settings(fields: Sequence[Field]) -> list[tuple[str, Sequence[float]]]:
+def _settings(fields: Sequence[Field]) -> list[Setting]:
     """Say what is tried, in this order."""
     smallest = float(np.quantile(np.concatenate([_areas(field) for field in fields]), SMALL))
     seeds = ("seed_threshold", SEED_THRESHOLDS)

@@ -113,8 +113,11 @@ def _shrunk(spans: Sequence[tuple[int, int]], centre: Sequence[int], most_px: in
         axis = int(np.argmax([stop - start for start, stop in shrunk]))
         start, stop = shrunk[axis]
         half = (stop - start) // 2
-        first = int(np.clip(centre[axis] - half // 2, start, stop - half)) // CONTEXT_PX * CONTEXT_PX
-        shrunk[axis] = (max(start, first), max(start, first) + half)
+        grid = min(CONTEXT_PX, 1 << (half.bit_length() - 1))
+        first = int(np.clip(centre[axis] - half // 2, start, stop - half)) // grid * grid
+        beyond = max(0, centre[axis] + 1 - first - half)  # the grid may have moved it away from the pixel
+        first = max(start, first + -(-beyond // grid) * grid)
+        shrunk[axis] = (first, min(stop, first + half))
     return shrunk
 
 

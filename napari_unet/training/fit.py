@@ -15,7 +15,7 @@ import numpy.typing as npt
 import napari_unet
 from napari_unet.errors import Cancelled, LabelsError, ModelError
 from napari_unet.events import Event, HeldOut, ValidationDone, finish_warning
-from napari_unet.imaging.image import Image, open_image, to_canonical
+from napari_unet.imaging.image import Image, check_channels, open_image, to_canonical
 from napari_unet.inference.devices import choose_device
 from napari_unet.networks.adapting import with_channels
 from napari_unet.networks.field import receptive_field
@@ -122,6 +122,9 @@ def finetune_events(
     """
     budget = Budget(config.seconds, config.clock)
     base = model if config.classes is None else with_classes(model, config.classes, config.seed)
+    if config.classes is not None and all(len(check_channels(pair.image, channels)) == 1 for pair in pairs):
+        # Where a third of the image is one class, its median tells nothing: some images would be inverted and some not.
+        base = base.with_spec(normalization=base.spec.normalization.model_copy(update={"polarity": "as-is"}))
     check_pairs(pairs, base.spec)
     work = _finetune((model, base), pairs, (config, budget), channels, (watch, checkpoint))
     return (yield from budget.leave_out(work))
@@ -159,12 +162,12 @@ def _finetune(
     except Cancelled:
         if not course.steps:
             raise
-    if checkpoint is not None:
-        checkpoint.remove()
     try:
         settled = yield from settle_events(trainer, course, recall)
     except Cancelled:  # what was learnt is not lost by it
         settled = Settled(trainer.model_with(course.weights), None, None)
+    if checkpoint is not None:  # only now: what follows the last step takes long enough to be interrupted, too
+        checkpoint.remove()
     candidate = _candidate(base, settled.model, pairs).with_spec(split=split.lineage)
     verdict = judge(old_score, settled.score, split.held_out_px, settled.replay)
     return FineTuneResult(

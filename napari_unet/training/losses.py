@@ -26,8 +26,8 @@ def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor, activation
     weight : (N, [Z,] Y, X) float
         Of each pixel; 0 means ignored.
     activation : "softmax" | "sigmoid" | "none"
-        With "sigmoid" the K outputs are the classes 1 to K, and none is the background. "none" is
-        trained as "softmax".
+        With "sigmoid" the K outputs are the classes 1 to K, and none is the background; so is a single output.
+        "none" is trained as "softmax".
 
     Returns
     -------
@@ -39,7 +39,7 @@ def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor, activation
     Milletari et al. (2016), https://doi.org/10.1109/3DV.2016.79 (Dice).
     """
     logits = logits.float()
-    if activation == "sigmoid":
+    if activation == "sigmoid" or logits.shape[1] == 1:
         truth = one_hot(target, logits.shape[1] + 1)[:, 1:]
         entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1)
         return masked_mean(entropy, weight) + dice_loss(torch.sigmoid(logits), truth, weight > 0)

@@ -112,10 +112,10 @@ class Trainer:
         image = image.contiguous(memory_format=self.layout)
         with self._precision():
             logits = self.network.on_grid(image)
-        loss = segmentation_loss(logits, target, weight, self.model.activation)
+        loss = segmentation_loss(logits, target, weight, self.model.activation) / self.parts
         if batch.rehearsed:
-            loss = loss + IMITATION * self._imitate(image, logits, len(image) - batch.rehearsed)
-        loss = loss / self.parts
+            imitated = self._imitate(image, logits, len(image) - batch.rehearsed)
+            loss = loss + IMITATION * batch.rehearsed_share * imitated
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 

@@ -35,6 +35,8 @@ class Batch:
         Where each comes from, for people.
     rehearsed : int
         How many of them, at the end, show what the model knew before.
+    rehearsed_share : float
+        Of all that are rehearsed in the step; `split` sets it.
     """
 
     image: Tensor
@@ -42,6 +44,7 @@ class Batch:
     weight: Tensor
     places: tuple[str, ...] = ()
     rehearsed: int = 0
+    rehearsed_share: float = 1.0
 
     def followed_by(self, rehearsed: Batch) -> Batch:
         """Join these patches with others that show what the model knew before."""
@@ -59,7 +62,9 @@ class Batch:
         batches: list[Batch] = []
         for image, target, weight in pieces:
             first -= len(image)
-            batches.append(Batch(image, target, weight, rehearsed=min(len(image), max(0, -first))))
+            again = min(len(image), max(0, -first))
+            share = again / max(1, self.rehearsed)
+            batches.append(Batch(image, target, weight, rehearsed=again, rehearsed_share=share))
         return batches
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import napari_unet as nu
-from napari_unet.events import Notice, StepDone, ViewDone, finish
+from napari_unet.events import Notice, Progress, StepDone, ViewDone, finish
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.pipeline import Wish
 from napari_unet.inference.segmentation import segment_events
@@ -171,6 +171,32 @@ def test_parts_learn_what_the_whole_teaches(model):
         trainer.network.train = lambda mode=True: None  # statistics of a batch differ from those of its parts
     parted.parts = 4
     assert parted.step(batch(), 0) == pytest.approx(whole.step(batch(), 0), rel=0.05)
+
+
+def test_parts_imitate_as_much_as_the_whole(model):
+    known, both = batch(), []
+    nothing = Batch(known.image, known.target, torch.zeros_like(known.weight), rehearsed=3)
+    for parts in (1, 2, 4):
+        trainer = Trainer(model.with_spec(trained=True), FineTuneConfig(batch=4), CPU)
+        with torch.no_grad():
+            for weight in trainer.network.parameters():
+                weight.mul_(0.5)
+        trainer.parts = parts
+        both.append(trainer.step(nothing, 0))
+    assert both[0] > 0.01
+    assert both[1:] == pytest.approx([both[0]] * 2, rel=0.02)
+
+
+def test_what_was_learnt_is_kept_until_the_new_model_is_there(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    path = tmp_path / "unfinished.safetensors"
+    for event in start(model, seconds=1.0, checkpoint=path):
+        if isinstance(event, Progress) and event.stage == "Fitting thresholds":
+            assert path.exists()
+            break
+    else:
+        pytest.fail("No thresholds were fitted.")
 
 
 def test_memory_that_is_never_enough_is_told_as_it_is(model, monkeypatch):

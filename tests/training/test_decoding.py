@@ -1,5 +1,7 @@
 """Thresholds that suit a new model are found on what it was trained on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from napari_unet.events import finish
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.training import decoding
 from napari_unet.training.decoding import fit_objects_events
-from napari_unet.training.pairs import Field
+from napari_unet.training.pairs import Field, Source
 
 CPU = torch.device("cpu")
 LABELS = np.zeros((96, 192), np.uint32)
@@ -84,3 +86,13 @@ def test_classes_get_a_threshold_too(monkeypatch):
 
     monkeypatch.setattr(decoding, "predict_field", predicted)
     assert finish(fit_objects_events(model, [classes], CPU)).threshold < 0.45
+
+
+def test_a_size_in_pixels_of_the_network_is_not_taken_for_one_of_the_image(monkeypatch):
+    debris = np.zeros(LABELS.shape, bool)
+    debris[1:5, 2::18] = debris[1:5, 3::18] = True
+    shown(monkeypatch, np.where((LABELS > 0) | debris, 0.95, 0.05))
+    model = nu.new_model("unet", width=4, depth=1).with_spec(objects=ObjectOptions(min_size_px=2), pixel_size_um=0.5)
+    enlarged = replace(field(), source=Source(scale=(0.25, 0.25)))
+    assert finish(fit_objects_events(model, [field()], CPU)).min_size_px > 8
+    assert finish(fit_objects_events(model, [enlarged], CPU)).min_size_px == 2

@@ -6,7 +6,7 @@ import torch
 
 import napari_unet as nu
 from napari_unet.events import finish
-from napari_unet.training.evaluation import MAX_VALIDATION_PX, evaluate_events
+from napari_unet.training.evaluation import MAX_VALIDATION_PX, crop_field, evaluate_events
 from napari_unet.training.pairs import Field
 from napari_unet.training.splitting import Split
 
@@ -60,3 +60,18 @@ def test_volumes_are_scored_tile_by_tile():
 def test_nothing_held_out_gives_no_score(model):
     split = held_out((50, 50), np.zeros((50, 50), bool))
     assert evaluate(model, Split(split.fields, 0, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "place", "most_px"),
+    [((256, 256, 256), (128, 159, 200), 300_000), ((300, 700), (290, 699), 70_000), ((1000, 1000), (159, 96), 5_000)],
+)
+def test_a_part_of_a_large_field_shows_the_pixel_that_it_was_cut_around(shape, place, most_px):
+    where = np.zeros(shape, bool)
+    where[place] = True
+    wide = where.copy()
+    wide[tuple(0 for _ in shape)] = wide[tuple(-1 for _ in shape)] = True  # the pixel is the middle one of three
+    field = Field(np.zeros((1, *shape), np.float32), np.zeros(shape, np.uint32), where, ~where)
+    part = crop_field(field, wide, most_px)
+    assert part.train.size <= most_px
+    assert part.train.any()

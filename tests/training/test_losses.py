@@ -58,3 +58,10 @@ def test_the_truth_has_nearly_no_loss(example):
     sure = torch.nn.functional.one_hot(target, 3).movedim(-1, 1) * 30.0
     assert segmentation_loss(sure, target, weight, "softmax") < 1e-4
     assert segmentation_loss(-sure, target, weight, "softmax") > 1
+
+
+def test_a_single_output_learns_foreground_from_background():
+    target = (torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.5).long()
+    sure, weight = (target[:, None] - 0.5) * 60, torch.ones(2, 16, 16)
+    assert segmentation_loss(sure, target, weight, "none") < 1e-4
+    assert segmentation_loss(-sure, target, weight, "none") > 1

@@ -8,6 +8,7 @@ import pytest
 import napari_unet as nu
 from napari_unet.errors import Cancelled, ChannelError, LabelsError, ModelError
 from napari_unet.events import Progress, StepDone, ValidationDone, finish
+from napari_unet.imaging.config import Normalization
 from napari_unet.imaging.synthetic import membrane_cells
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.fit import as_pair, finetune_events
@@ -174,6 +175,17 @@ def test_new_classes_give_a_new_head():
     )
     assert found.candidate.spec.meaning == "semantic"
     assert nu.predict(found.candidate, image).shape == (3, *image.shape)
+
+
+def test_images_are_not_inverted_for_new_classes():
+    """Membranes cover a fifth of one section and a half of the next: the median must not decide what is bright."""
+    image, labels = blobs()
+    model = nu.new_model("unet", width=4, depth=1).with_spec(
+        normalization=Normalization(channels="grey", polarity="bright-objects"), trained=True
+    )
+    found = nu.finetune(model, [(image, (labels > 0).astype(int))], classes=("nothing", "cell"), seconds=1)
+    assert found.candidate.spec.normalization.polarity == "as-is"
+    assert fit(model, [(image, labels)], seconds=1).candidate.spec.normalization.polarity == "bright-objects"
 
 
 def test_a_stray_number_outside_the_reviewed_region_is_no_class():

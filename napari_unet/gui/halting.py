@@ -41,7 +41,7 @@ class Begun(Config):
     ----------
     model, source : str
         Title and file of the model; the file is empty for one without weights.
-    minutes, diameter_px, channels
+    minutes, diameter_px, channels, forget
         Its settings.
     learns_from : tuple of Learnt
     pid : int
@@ -53,12 +53,13 @@ class Begun(Config):
     minutes: float
     diameter_px: float | None
     channels: tuple[int, ...] | None
+    forget: bool = False
     learns_from: tuple[Learnt, ...]
     pid: int
 
     def same_settings(self, other: Begun) -> bool:
         """Whether model and settings are the same."""
-        keys = ("model", "source", "minutes", "diameter_px", "channels")
+        keys = ("model", "source", "minutes", "diameter_px", "channels", "forget")
         return all(getattr(self, key) == getattr(other, key) for key in keys)
 
 
@@ -74,7 +75,14 @@ class Halting:
         self._desk = desk
         self._seen: tuple[Path, int, tuple[int, float]] | None = None
         events = desk.state.events
-        for signal in (events.counts, events.skipped, events.model, events.minutes, events.activity):
+        for signal in (
+            events.counts,
+            events.skipped,
+            events.model,
+            events.minutes,
+            events.forget,
+            events.activity,
+        ):
             signal.connect(self.look, max_args=0)
 
     def chosen(self) -> list[ReviewedCount]:
@@ -123,6 +131,7 @@ class Halting:
             return False
         state.model = model
         state.minutes, state.diameter_px, state.channels = begun.minutes, begun.diameter_px, begun.channels
+        state.forget = begun.forget
         return True
 
     def look(self) -> None:
@@ -177,6 +186,7 @@ class Halting:
             minutes=state.minutes,
             diameter_px=state.diameter_px,
             channels=state.channels,
+            forget=state.forget,
             learns_from=tuple(
                 Learnt(title=self._title(count), reviewed_px=count.reviewed_px, objects=count.objects)
                 for count in self.chosen()

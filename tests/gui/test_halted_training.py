@@ -101,6 +101,16 @@ def test_another_time_begins_anew_unless_the_user_goes_on(controller, client, in
     assert controller.state.proposal is not None
 
 
+def test_going_on_forgets_no_more_than_before(controller, client, interrupted, qtbot, idle):
+    controller.state.forget = True
+    card = interrupted.halted
+    assert "begins anew" in card.text.text()
+    click(qtbot, card.go_on)
+    assert controller.state.forget is False
+    idle()
+    assert client.requests[-1].config.forget is False
+
+
 def test_other_corrections_begin_anew_and_the_old_checkpoint_is_gone(
     controller, client, interrupted, reviewed, qtbot, idle
 ):

@@ -56,7 +56,7 @@ def test_using_and_segmenting_again_leaves_reviewed_pixels(viewer, controller, c
     correction, region = reviewed
     before = correction.data.copy()
     controller.finetuning.use(segment_again=True)
-    qtbot.waitUntil(lambda: bool(client.requests) and client.requests[-1].kind == "merge")
+    qtbot.waitUntil(lambda: bool(client.requests) and client.requests[-1].kind == "merge", timeout=30_000)
     idle()
     vouched = region.data > 0
     assert np.array_equal(correction.data[vouched], before[vouched])

@@ -21,7 +21,7 @@ from napari_unet.networks.adapting import with_channels
 from napari_unet.networks.field import receptive_field
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoints import Checkpoint, circumstances
-from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.config import MAX_FORGOTTEN, FineTuneConfig
 from napari_unet.training.course import Course, Watch
 from napari_unet.training.evaluation import evaluate_events
 from napari_unet.training.gate import Replay, Score, judge
@@ -168,7 +168,9 @@ def _finetune(
         settled = Settled(trainer.model_with(course.weights), None, None)
     if checkpoint is not None:  # only now: what follows the last step takes long enough to be interrupted, too
         checkpoint.remove()
-    candidate = _candidate(base, settled.model, pairs).with_spec(split=split.lineage)
+    forgotten = settled.replay is not None and config.forget and settled.replay.lost > MAX_FORGOTTEN
+    kept = () if forgotten else base.spec.replay  # what it has forgotten it cannot teach
+    candidate = _candidate(base, settled.model, pairs).with_spec(split=split.lineage, replay=kept)
     verdict = judge(old_score, settled.score, split.held_out_px, settled.replay)
     return FineTuneResult(
         candidate,

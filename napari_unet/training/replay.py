@@ -11,6 +11,7 @@ Rebuffi et al. (2017), iCaRL, https://doi.org/10.1109/CVPR.2017.587 (rehearsal f
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -64,8 +65,8 @@ def _read(path: Path, spec: ModelSpec) -> ReplaySet | None:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             pixels, labels, telling = file["pixels"], file["labels"], file["telling"]
             normalization = Normalization.model_validate_json(str(file["normalization"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # a damaged file only loses what it could have told
-        return None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None  # a damaged file only loses what it could have told
     if normalization != spec.normalization:
         return None
     image = LOW + pixels.astype(np.float32) * np.float32((HIGH - LOW) / 255)

@@ -12,6 +12,7 @@ from napari_unet.training.course import Course
 from napari_unet.training.fit import as_pair, finetune_events, with_classes
 from napari_unet.training.gate import Replay, judge
 from napari_unet.training.replay import load_replay, write_crops
+from napari_unet.training.settling import Recall
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import changed_spec
 
@@ -125,3 +126,13 @@ def test_the_bundled_sets_are_small_and_fit_the_bundled_models():
         known = load_replay(nu.load_model(name).spec)
         assert len(known.train) > 20
         assert sum(len(np.unique(field.labels)) for field in known.telling) > 200
+
+
+def test_a_model_that_was_let_forget_does_not_teach_what_it_forgot(shelf, monkeypatch):
+    def lost(self, model, device):
+        return Replay(0.9, 0.4, self.forgetting)
+        yield
+
+    monkeypatch.setattr(Recall, "compare_events", lost)
+    assert drawn(monkeypatch, forget=True)[1].candidate.spec.replay == ()
+    assert drawn(monkeypatch, forget=False)[1].candidate.spec.replay == ("dark",)

@@ -92,9 +92,9 @@ def drawn(monkeypatch, forget):
     return places, finish(finetune_events(model(), [pair], config))
 
 
-def test_a_quarter_of_what_is_learnt_is_what_the_model_came_with(shelf, monkeypatch):
+def test_half_of_what_is_learnt_is_what_the_model_came_with(shelf, monkeypatch):
     places, result = drawn(monkeypatch, forget=False)
-    assert sum("replay set dark" in place for place in places) == len(places) / 4
+    assert sum("replay set dark" in place for place in places) == len(places) / 2
     assert isinstance(result.replay, Replay)
     assert not result.replay.forgetting
     assert fit.NOT_RECALLED not in result.sentence

@@ -30,7 +30,7 @@ REPLAY = {"fluo": "nuclei-fluorescence", "colour": "nuclei-tissue", "bright": "n
 CHOSEN = {
     "nuclei": ObjectOptions(threshold=0.7, seed_threshold=0.8),
     "nuclei-fluorescence": ObjectOptions(threshold=0.7, seed_threshold=0.8),
-    "nuclei-small": ObjectOptions(threshold=0.6, seed_threshold=0.8),
+    "nuclei-small": ObjectOptions(threshold=0.7, seed_threshold=0.7),
 }
 SOURCE = (
     "2018 Data Science Bowl, BBBC038v1, https://bbbc.broadinstitute.org/BBBC038 (Caicedo et al. 2019, "

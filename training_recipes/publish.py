@@ -8,7 +8,6 @@ The thresholds are those of `CHOSEN`, found on the held-out fifth of ``train`` w
 from __future__ import annotations
 
 import argparse
-import copy
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,6 @@ import torch
 
 import napari_unet as nu
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Provenance
 from patches import DIAMETER_PX, PATCH_PX
 from planes import KINDS, NORMALIZATION, held_out_names, read_samples
@@ -45,14 +43,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("napari_unet/weights/models"))
-    parser.add_argument("--older", type=Path, help="model that the training started from, to mix the weights with")
-    parser.add_argument("--share", type=float, default=1.0, help="of the trained weights in that mixture")
     args = parser.parse_args()
     recipe = RECIPES[args.name]
     step = int(torch.load(args.work / f"{args.name}.pt", weights_only=True)["step"])
     trained = nu.load_model(args.work / f"{args.name}.safetensors")
-    older = nu.load_model(args.older) if args.older else None
-    described = (trained if older is None else mixed(older, trained, args.share)).with_spec(
+    described = trained.with_spec(
         name=TITLES[args.name],
         normalization=NORMALIZATION,
         diameter_px=DIAMETER_PX,
@@ -62,21 +57,9 @@ def main() -> None:
         replay=tuple(REPLAY[kind] for kind in KINDS if kind in recipe.shares),
         provenance=provenance(args.name, recipe, args.data, step),
     )
-    if older is not None:
-        start = older.spec.provenance.notes
-        notes = f"{described.spec.provenance.notes}, starting from: {start}; {args.share} of the new weights"
-        described = described.with_spec(provenance=described.spec.provenance.model_copy(update={"notes": notes}))
     path = args.out / f"{args.name}.safetensors"
     described.save(path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-
-
-def mixed(older: Model, newer: Model, share: float) -> Model:
-    """Mix the weights of a model and its successor (Wortsman et al. 2022, https://arxiv.org/abs/2109.01903)."""
-    network, old = copy.deepcopy(newer.network), older.network.state_dict()
-    new = newer.network.state_dict()
-    network.load_state_dict({n: old[n].lerp(new[n], share) if new[n].is_floating_point() else new[n] for n in new})
-    return Model(network, newer.spec)
 
 
 def provenance(name: str, recipe: Recipe, data: Path, step: int) -> Provenance:

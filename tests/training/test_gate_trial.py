@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import tifffile
+from annotated import write_squares
 
 import napari_unet as nu
 
@@ -120,26 +120,9 @@ def test_images_are_taken_evenly():
     assert command.evenly([1, 2, 3], 0) == [1, 2, 3]
 
 
-def squares(seed, size=72):
-    """Bright squares of 10 pixels on dark ground, in the cells of a grid."""
-    rng = np.random.default_rng(seed)
-    labels = np.zeros((size, size), np.uint16)
-    for number, (y, x) in enumerate(np.ndindex(4, 4), start=1):
-        dy, dx = rng.integers(0, 6, 2)
-        labels[18 * y + dy : 18 * y + dy + 10, 18 * x + dx : 18 * x + dx + 10] = number
-    return ((labels > 0) * 150 + rng.integers(0, 30, labels.shape)).astype(np.uint8), labels
-
-
 @pytest.fixture
 def folder(tmp_path):
-    for number, split in enumerate(("train", "train", "train", "test")):
-        pixels, labels = squares(number)
-        for kind in ("fluo", "bright"):
-            for name, array in (("images", pixels), ("labels", labels)):
-                place = tmp_path / "nuclei" / split / kind / name
-                place.mkdir(parents=True, exist_ok=True)
-                tifffile.imwrite(place / f"{number}.tif", array)
-    return tmp_path
+    return write_squares(tmp_path, ("fluo", "bright"))
 
 
 def test_it_tries_the_gate_and_goes_on_where_it_was(folder, tmp_path, monkeypatch, capsys):

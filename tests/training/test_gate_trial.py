@@ -4,7 +4,6 @@ import json
 import sys
 from collections import Counter
 
-import numpy as np
 import pytest
 from annotated import write_squares
 

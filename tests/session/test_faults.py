@@ -356,7 +356,8 @@ def test_edits_mean_something_before_the_first_snapshot(tmp_path, monkeypatch):
         session.add_layer(key, array, {})
     array[tuple(slice(*part) for part in BOX)] = 5
     session.record("reviewed", "paint", [BOX])
-    until(lambda: set(projects._read(project.folder / projects.FILE)[0].layers) == {"correction", "reviewed"})
+    until(lambda: set(project.file.layers) == {"correction", "reviewed"})
+    assert projects._read(project.folder / projects.FILE)[0].layers == project.file.layers
     assert session.journal.wait()
     assert not session.status.saved
     assert np.array_equal(restore(project).layers["reviewed"].array, array)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.errors import NapariUnetError
     from napari_unet.export.onnx import save_onnx
     from napari_unet.export.tiff import save_masks
+    from napari_unet.export.torchscript import save_torchscript
     from napari_unet.imaging.reading import read_image
     from napari_unet.inference.diameters import estimate_diameter
     from napari_unet.inference.predicting import predict
@@ -53,6 +54,7 @@ _HOMES = {
     "read_image": "imaging.reading",
     "save_masks": "export.tiff",
     "save_onnx": "export.onnx",
+    "save_torchscript": "export.torchscript",
     "segment": "inference.segmentation",
     "suggest_normalization": "inference.scaling",
     "variants": "networks.registry",
@@ -75,6 +77,7 @@ __all__ = [
     "read_image",
     "save_masks",
     "save_onnx",
+    "save_torchscript",
     "segment",
     "suggest_normalization",
     "variants",

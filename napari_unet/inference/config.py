@@ -16,18 +16,11 @@ Diameter = float | Literal["auto"] | None
 """What a user may say of the diameter of the objects, in pixels; "auto" has it estimated first."""
 
 
-class InferenceConfig(Config):
-    """Settings of a prediction.
+class ComputeOptions(Config):
+    """Settings of a prediction that have nothing to do with the image.
 
     Attributes
     ----------
-    axes : str, optional
-        Of the image; None means YX or ZYX.
-    channels : tuple of int, optional
-        Which channels of the image feed the model, in its order; None means all of them.
-    diameter_px : float, optional
-        Diameter of the objects in this image, in pixels. The image is rescaled so that they get
-        the size that the model was trained on; None leaves it as it is.
     tile : int, optional
         Largest side of a piece in pixels; None chooses.
     device : str
@@ -41,14 +34,30 @@ class InferenceConfig(Config):
         On a CPU compute with integers of 8 bits, where what that changes, measured on the image, is little.
     """
 
-    axes: str | None = None
-    channels: tuple[int, ...] | None = None
-    diameter_px: float | None = Field(default=None, gt=0)
     tile: int | None = Field(default=None, ge=1)
     device: str = "auto"
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     turns: Turns = "none"
     fast: bool = False
+
+
+class InferenceConfig(ComputeOptions):
+    """Settings of a prediction.
+
+    Attributes
+    ----------
+    axes : str, optional
+        Of the image; None means YX or ZYX.
+    channels : tuple of int, optional
+        Which channels of the image feed the model, in its order; None means all of them.
+    diameter_px : float, optional
+        Diameter of the objects in this image, in pixels. The image is rescaled so that they get
+        the size that the model was trained on; None leaves it as it is.
+    """
+
+    axes: str | None = None
+    channels: tuple[int, ...] | None = None
+    diameter_px: float | None = Field(default=None, gt=0)
 
 
 class Cost(Config):

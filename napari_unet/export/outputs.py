@@ -1,0 +1,278 @@
+"""All files that one segmented image can leave: what they are called, and writing them together.
+
+They are written into a folder beside their places and moved there when all of them are complete: whoever looks finds
+either what was there before or all that is new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from napari_unet.atomic import PREFIX, sync_folder
+from napari_unet.axes import PixelSize
+from napari_unet.errors import ExportError
+from napari_unet.events import Event, Progress
+from napari_unet.imaging.image import ArrayLike, Image, from_canonical
+from napari_unet.networks.spec import Config
+
+if TYPE_CHECKING:
+    from napari_unet.export.provenance import Provenance
+
+Output = Literal[
+    "masks", "binary", "classes", "probabilities", "zarr", "table", "parquet", "rois", "geojson", "overlay"
+]  # fmt: skip
+
+OUTPUTS: dict[Output, str] = {
+    "masks": "Masks as TIFF: a number for each object or class",
+    "binary": "Foreground as TIFF: 255 where there is anything",
+    "classes": "A mask for each class, as the channels of one TIFF",
+    "probabilities": "Probability maps as TIFF",
+    "zarr": "Image and masks as OME-Zarr",
+    "table": "Table of the objects as CSV",
+    "parquet": "Table of the objects as Parquet",
+    "rois": "Outlines for Fiji, a ROI zip",
+    "geojson": "Outlines for QuPath, as GeoJSON",
+    "overlay": "A picture with outlines, as PNG",
+}
+"""What there is to write, in the order in which it is written."""
+
+ENDINGS: dict[Output, str] = {
+    "masks": "_masks.tif",
+    "binary": "_binary.tif",
+    "classes": "_classes.tif",
+    "probabilities": "_probabilities.tif",
+    "zarr": "_masks.ome.zarr",
+    "table": "_objects.csv",
+    "parquet": "_objects.parquet",
+    "rois": "_rois.zip",
+    "geojson": "_objects.geojson",
+    "overlay": "_overlay.png",
+}
+"""What is put after the name of the image."""
+
+assert set(OUTPUTS) == set(ENDINGS) == set(get_args(Output))
+
+
+class ExportOptions(Config):
+    """What to write for an image.
+
+    Attributes
+    ----------
+    outputs : tuple of Output
+        Each once; kept in the order in which they are written.
+    probability_type : "float32" | "uint8"
+        Of probability maps; 255 means 1 in bytes.
+    zarr_version : "0.4" | "0.5"
+        Of OME-Zarr.
+    sidecar : bool
+        Whether a JSON file beside the first output says which model, settings and version made it.
+    """
+
+    outputs: tuple[Output, ...] = Field(default=("masks",), min_length=1)
+    probability_type: Literal["float32", "uint8"] = "float32"
+    zarr_version: Literal["0.4", "0.5"] = "0.5"
+    sidecar: bool = True
+
+    @field_validator("outputs")
+    @classmethod
+    def _each_once(cls, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+        return tuple(output for output in OUTPUTS if output in outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What there is to write about one image.
+
+    Attributes
+    ----------
+    labels : (T, Z, Y, X) integers
+        Sliced only where they are written.
+    axes : str
+        Of the label image: those of the image without C, in its own order.
+    pixel_size : PixelSize
+    name : str
+        Of the image, for people.
+    image : Image, optional
+        For intensities and pictures.
+    probabilities : (K, T, Z, Y, X) float32 or uint8, optional
+        255 means 1 in bytes.
+    meaning : "instances" | "semantic"
+        What the numbers of the labels are.
+    classes : tuple of str
+        Names of the classes 1, 2 and so on of semantic labels.
+    channels : tuple of str
+        Names of the probability maps.
+    provenance : Provenance, optional
+        Which model, settings and version made it; None where nobody knows.
+    """
+
+    labels: ArrayLike
+    axes: str
+    pixel_size: PixelSize = field(default_factory=PixelSize)
+    name: str = "image"
+    image: Image | None = None
+    probabilities: ArrayLike | None = None
+    meaning: Literal["instances", "semantic"] = "instances"
+    classes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    provenance: Provenance | None = None
+
+    def obstacle(self, output: Output) -> str:
+        """Say in a sentence why something cannot be written; empty if it can."""
+        if output == "probabilities" and self.probabilities is None:
+            return f'The probabilities of "{self.name}" are not there. Segment the image again to write them.'
+        if output == "overlay" and self.image is None:
+            return f'A picture needs the image that the labels of "{self.name}" belong to. Give it, too.'
+        if output == "classes" and self.meaning != "semantic":
+            return f'The labels of "{self.name}" are objects, and a mask for each class needs a model of classes.'
+        return ""
+
+
+def file_names(stem: str, options: ExportOptions) -> dict[Output, Path]:
+    """Return the files of the image that is called `stem`, relative to their folder.
+
+    >>> file_names("cells", ExportOptions(outputs=("table", "masks")))["table"].name
+    'cells_objects.csv'
+    """
+    return {output: Path(f"{stem}{ENDINGS[output]}") for output in options.outputs}
+
+
+def write_outputs_events(
+    folder: Path, stem: str, result: Result, options: ExportOptions | None = None
+) -> Generator[Event, None, tuple[Path, ...]]:
+    """Write the files of one image, all or none; files of these names are replaced.
+
+    Parameters
+    ----------
+    folder : Path
+        That exists.
+    stem : str
+        Of the names, see `file_names`.
+    result : Result
+    options : ExportOptions, optional
+
+    Returns
+    -------
+    tuple of Path
+        In the order of `options.outputs`; the side-car is not among them.
+
+    Raises
+    ------
+    ExportError
+        If something cannot be written; what stood there is unchanged.
+    """
+    options = options or ExportOptions()
+    for output in options.outputs:
+        if obstacle := result.obstacle(output):
+            raise ExportError(obstacle)
+    files = file_names(stem, options)
+    with _staging(folder, stem) as staged:
+        for number, (output, file) in enumerate(files.items()):
+            yield Progress("Writing the results", number, len(files))
+            _write(output, staged / file, result, options)
+        if options.sidecar and result.provenance is not None:
+            from napari_unet.export.provenance import write_sidecar
+
+            write_sidecar(staged / next(iter(files.values())), result.provenance)
+        yield Progress("Writing the results", len(files), len(files))
+        _move_in(staged, folder)
+    return tuple(folder / file for file in files.values())
+
+
+# --- one file after the other -------------------------------------------------------------------
+
+
+def _write(output: Output, path: Path, result: Result, options: ExportOptions) -> None:  # noqa: ARG001
+    """Write one file; what it needs is imported only now."""
+    from napari_unet.export import tiff
+
+    match output:
+        case "masks":
+            tiff.save_masks(path, _labels(result), result.axes, result.pixel_size)
+        case "probabilities":
+            tiff.save_probabilities(path, _probabilities(result), result.axes, result.pixel_size)
+        case "table":
+            _write_table(path, result)
+        case "overlay":
+            _write_overlay(path, result)
+        case _:
+            raise ExportError(f"{OUTPUTS[output]}: this cannot be written yet. Leave it out.")
+
+
+def _write_table(path: Path, result: Result) -> None:
+    from napari_unet.export.table import save_table
+    from napari_unet.objects.measuring import measure
+
+    save_table(path, measure(np.asarray(result.labels), result.pixel_size, result.image))
+
+
+def _write_overlay(path: Path, result: Result) -> None:
+    """Draw the middle slice of the first time point."""
+    from napari_unet.export.overlay import save_overlay
+
+    assert result.image is not None
+    size = result.image.sizes
+    z = size["Z"] // 2
+    planes = result.image.read(0, slice(z, z + 1), slice(0, size["Y"]), slice(0, size["X"]))[:, 0]
+    picture = np.moveaxis(planes[:3], 0, -1) if len(planes) == 3 else planes[0]
+    save_overlay(path, picture, np.asarray(result.labels[0, z]))
+
+
+def _labels(result: Result) -> npt.NDArray[Any]:
+    """Labels with the axes of the image, without its channels."""
+    return from_canonical(np.asarray(result.labels)[:, None], result.axes)
+
+
+def _probabilities(result: Result) -> npt.NDArray[Any]:
+    """Probabilities (class, ...) with the axes of the image after the class."""
+    assert result.probabilities is not None
+    maps = np.asarray(result.probabilities)
+    return np.stack([from_canonical(one[:, None], result.axes) for one in maps])
+
+
+# --- all or none --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _staging(folder: Path, stem: str) -> Iterator[Path]:
+    """Give a folder to write to; what a process that was killed has left in it goes first."""
+    staged = folder / f"{PREFIX}{stem}"
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+    except OSError as error:
+        raise ExportError(
+            f'Nothing can be written to the folder "{folder}" ({error.strerror}). Choose another one.'
+        ) from error
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _move_in(staged: Path, folder: Path) -> None:
+    """Move everything from one folder to another; a folder of a name that is there already is replaced whole."""
+    for source in sorted(staged.iterdir()):
+        target = folder / source.name
+        try:
+            if source.is_dir() and target.is_dir():
+                former = staged / f"{PREFIX}former"
+                target.replace(former)
+                source.replace(target)
+                shutil.rmtree(former, ignore_errors=True)
+            else:
+                source.replace(target)
+        except OSError as error:
+            raise ExportError(f'"{target}" cannot be replaced ({error.strerror}). Choose another folder.') from error
+    with contextlib.suppress(OSError):
+        sync_folder(folder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 Result = TypeVar("Result")
 
@@ -92,7 +92,54 @@ class Notice:
     text: str
 
 
-Event = Progress | TileDone | HeldOut | StepDone | ValidationDone | ViewDone | Notice
+@dataclass(frozen=True, slots=True)
+class ImageBegun:
+    """One image of many has its turn: what is told next is about it.
+
+    Attributes
+    ----------
+    number, total : int
+        Which one, counted from 1, and of how many.
+    name : str
+        Of its results: its name without a suffix, after the folder below which they are put.
+    """
+
+    number: int
+    total: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDone:
+    """One image of many is settled.
+
+    Attributes
+    ----------
+    number, total : int
+    name : str
+        As in `ImageBegun`.
+    path : str
+        Of the image.
+    status : "done" | "skipped" | "failed"
+    text : str
+        For people: how it was done, or why not.
+    objects : int, optional
+        How many were found; None where that is not known.
+    files : tuple of str
+        That were written, or that were there.
+    """
+
+    number: int
+    total: int
+    name: str
+    path: str
+    status: Literal["done", "skipped", "failed"]
+    text: str
+    objects: int | None = None
+    files: tuple[str, ...] = ()
+
+
+Event = Progress | TileDone | HeldOut | StepDone | ValidationDone | ViewDone | ImageBegun | ImageDone | Notice
 
 
 def finish(work: Generator[Event, None, Result]) -> Result:

@@ -1,0 +1,1 @@
+"""Labels that other programs have written."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from napari_unet.cli.segmenting import Outputs, label_image, segment_image, write_results
-from napari_unet.cli.targets import make_folder
 from napari_unet.export.overlay import save_overlay
+from napari_unet.export.targets import make_folder
 from napari_unet.imaging.image import open_image
 from napari_unet.imaging.samples import open_sample
 from napari_unet.inference.config import InferenceConfig

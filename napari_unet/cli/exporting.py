@@ -8,9 +8,9 @@ import numpy as np
 import typer
 
 from napari_unet.axes import PixelSize, without
-from napari_unet.cli.targets import check_free, check_targets
 from napari_unet.errors import ExportError
 from napari_unet.export.table import save_table
+from napari_unet.export.targets import check_free, check_targets
 from napari_unet.export.tiff import save_masks
 from napari_unet.imaging.image import from_canonical, to_canonical
 from napari_unet.imaging.reading import read_labels

@@ -13,8 +13,8 @@ import typer
 
 from napari_unet.cli.segmenting import Source
 from napari_unet.cli.showing import run_shown
-from napari_unet.cli.targets import check_folder, check_free, check_targets, free_path, make_folder
 from napari_unet.errors import ExportError, LabelsError, ModelError
+from napari_unet.export.targets import check_folder, check_free, check_targets, free_path, make_folder
 from napari_unet.imaging.image import Image, to_canonical
 from napari_unet.imaging.reading import read_image, read_labels
 from napari_unet.networks.registry import variants

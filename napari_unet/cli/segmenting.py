@@ -16,9 +16,9 @@ import typer
 
 from napari_unet.axes import PixelSize
 from napari_unet.cli.showing import run_shown
-from napari_unet.cli.targets import check_free, check_targets, make_folder
 from napari_unet.errors import Cancelled, NapariUnetError
 from napari_unet.export.table import save_table
+from napari_unet.export.targets import check_free, check_targets, make_folder
 from napari_unet.export.tiff import save_masks, save_probabilities
 from napari_unet.imaging.image import Image, from_canonical
 from napari_unet.imaging.reading import image_name, read_image

@@ -22,6 +22,10 @@ class ImageError(NapariUnetError):
     """An image that cannot be read or used."""
 
 
+class SeveralImagesError(ImageError):
+    """A file or folder with several images, of which none can be taken for the one that is meant."""
+
+
 class ChannelError(ImageError):
     """The channels of the image do not fit what the model expects."""
 

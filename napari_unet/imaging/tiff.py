@@ -21,7 +21,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_unet.axes import PixelSize
-from napari_unet.errors import AxesError, ImageError
+from napari_unet.errors import AxesError, ImageError, SeveralImagesError
 from napari_unet.imaging.image import ArrayLike, Image, open_image
 from napari_unet.imaging.limits import IN_MEMORY_BYTES, check_claim, pixel_bytes
 from napari_unet.imaging.units import to_um
@@ -30,6 +30,8 @@ _DAMAGE = re.compile(
     r"corrupt|truncated|missing|incomplete|out of range|failed to read|expected \d+ frames|invalid page offset",
     re.IGNORECASE,
 )
+LABELS_MARK = "napari-unet labels"
+"""What our label images name as the software that wrote them."""
 _SMALLEST_UM, _LARGEST_UM = 0.001, 10.0
 """Pixel sizes that a plain TIFF's resolution may stand for; 300 dpi, a printer's, would be 85 µm."""
 
@@ -127,7 +129,9 @@ def _only_series(tif: tifffile.TiffFile, name: str) -> tifffile.TiffPageSeries:
         raise ImageError(f'"{name}" holds no image. Save it again from its source.')
     first, *others = sorted(tif.series, key=lambda series: -series.size)
     if any(series.size * 4 > first.size for series in others):
-        raise ImageError(f'"{name}" holds {len(tif.series)} separate images. Save the wanted one as its own file.')
+        raise SeveralImagesError(
+            f'"{name}" holds {len(tif.series)} separate images. Save the wanted one as its own file.'
+        )
     return first
 
 
@@ -187,7 +191,28 @@ def _native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _lazy(path: Path, number: int) -> ArrayLike:
+def marked_as_labels(path: Path) -> bool:
+    """Whether a TIFF file says that it is a label image of ours."""
+    with _decoder_errors(path), _log(), tifffile.TiffFile(path) as tif:
+        return str(tif.pages.first.tags.valueof("Software", "")).startswith(LABELS_MARK)
+
+
+def tiff_levels(path: Path) -> tuple[ArrayLike, ...]:
+    """Return the smaller versions of the image in a TIFF file, largest first; none where it holds only the image.
+
+    Raises
+    ------
+    ImageError
+        As `read_tiff`.
+    """
+    with _decoder_errors(path), _log(), tifffile.TiffFile(path) as tif:
+        wanted = _only_series(tif, path.name)
+        number = next(i for i, other in enumerate(tif.series) if other is wanted)
+        count = len(wanted.levels)
+    return tuple(_lazy(path, number, level) for level in range(1, count))
+
+
+def _lazy(path: Path, number: int, level: int = 0) -> ArrayLike:
     """Open a Zarr view of the file, which is closed when the view is collected.
 
     The file is kept open, not opened anew for each read: so replacing it changes nothing here.
@@ -196,7 +221,7 @@ def _lazy(path: Path, number: int) -> ArrayLike:
 
     tif = tifffile.TiffFile(path)
     try:
-        array: ArrayLike = zarr.open_array(tif.series[number].aszarr(level=0), mode="r")
+        array: ArrayLike = zarr.open_array(tif.series[number].aszarr(level=level), mode="r")
     except BaseException:
         tif.close()
         raise

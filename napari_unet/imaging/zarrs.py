@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_unet.axes import PixelSize
-from napari_unet.errors import AxesError, ImageError
-from napari_unet.imaging.image import Image, open_image
+from napari_unet.errors import AxesError, ImageError, SeveralImagesError
+from napari_unet.imaging.image import ArrayLike, Image, open_image
 from napari_unet.imaging.units import to_um
 
 MARKERS = (".zarray", ".zgroup", "zarr.json")
@@ -43,23 +43,68 @@ def read_zarr(path: Path, axes: str | None = None) -> Image:
         raise ImageError(f'"{path.name}" is no readable Zarr store ({reason[:120]}).') from error
 
 
+def zarr_levels(path: Path) -> tuple[ArrayLike, ...]:
+    """Return the smaller versions of the image that `read_zarr` gives, largest first; none where there are none."""
+    import zarr
+
+    node: Any = zarr.open(path, mode="r")
+    while not isinstance(node, zarr.Array):
+        ome = node.attrs.get("ome", node.attrs)
+        if ome.get("multiscales"):
+            return tuple(node[level["path"]] for level in ome["multiscales"][0]["datasets"][1:])
+        node = node[_member(node, ome, path.name)]
+    return ()
+
+
+def zarr_labels(path: Path) -> tuple[str, ...]:
+    """Return the names of the label images that an OME-Zarr image holds in its group `labels`."""
+    import zarr
+
+    if not is_zarr(path / "labels"):
+        return ()
+    attributes: Any = zarr.open_group(path / "labels", mode="r").attrs
+    names = attributes.get("ome", attributes).get("labels", ())
+    return tuple(str(name) for name in names if is_zarr(path / "labels" / str(name)))
+
+
+def holds_zarr_labels(path: Path) -> bool:
+    """Whether an OME-Zarr image says itself that it is a label image."""
+    import zarr
+
+    attributes: Any = zarr.open(path, mode="r").attrs
+    return "image-label" in attributes.get("ome", attributes)
+
+
 def _read_group(group: Any, axes: str | None, name: str) -> Image:  # noqa: ANN401
     ome = group.attrs.get("ome", group.attrs)
     multiscales = ome.get("multiscales")
     if multiscales:
         return _read_multiscale(group, multiscales[0], axes, name)
+    member = group[_member(group, ome, name)]
+    if hasattr(member, "dtype"):
+        return open_image(member, axes or _dimension_names(member), name=name)
+    return _read_group(member, axes, name)
+
+
+def _member(group: Any, ome: Mapping[str, Any], name: str) -> str:  # noqa: ANN401
+    """Return the key of the one image that a group holds.
+
+    Raises
+    ------
+    ImageError
+        If it holds none, or several.
+    """
     if "plate" in ome:
-        raise ImageError(f'"{name}" is a plate of many images. Choose the folder of one field of view.')
+        raise SeveralImagesError(f'"{name}" is a plate of many images. Choose the folder of one field of view.')
     keys = sorted(group.keys())
     if "bioformats2raw.layout" in ome:
         keys = [key for key in keys if key.isdigit()]
     if len(keys) != 1:
         listed = ", ".join(keys[:8]) or "nothing"
-        raise ImageError(f'"{name}" holds {listed}, and one image was expected. Choose the folder of one of them.')
-    member = group[keys[0]]
-    if hasattr(member, "dtype"):
-        return open_image(member, axes or _dimension_names(member), name=name)
-    return _read_group(member, axes, name)
+        raise SeveralImagesError(
+            f'"{name}" holds {listed}, and one image was expected. Choose the folder of one of them.'
+        )
+    return keys[0]
 
 
 def _read_multiscale(

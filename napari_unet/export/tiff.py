@@ -1,37 +1,46 @@
 """Masks and probability maps as TIFF that ImageJ, Bio-Formats and Python read alike.
 
-Up to 65535 objects: a uint16 ImageJ hyperstack in strips, compressed with zlib. More, or 3.5 GiB
-and above: a uint32 OME-TIFF, because ImageJ's own reader turns 32-bit integers into floats.
+Up to 65535 objects: a uint16 ImageJ hyperstack in strips, compressed with zlib. More: a uint32 OME-TIFF, because
+ImageJ's own reader turns 32-bit integers into floats. From 3.5 GiB on an OME-TIFF, too, and a BigTIFF where it has to
+be. `napari_unet.export.layouts` says which, and which programs will not open it.
+
+Arrays that are on disk or computed are read band by band; no step here holds more than some of them in memory.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-import tifffile
 
-from napari_unet.atomic import replacing
-from napari_unet.axes import PixelSize, check_axes
-from napari_unet.errors import AxesError, ExportError, ImageError, LabelsError
-from napari_unet.imaging.image import ArrayLike, Image, open_image
-from napari_unet.imaging.limits import pixel_bytes
-from napari_unet.imaging.tiff import read_tiff
+from napari_unet.axes import PixelSize
+from napari_unet.errors import ExportError, LabelsError
+from napari_unet.events import Event, finish
+from napari_unet.export.rasters import (
+    About,
+    binary_raster,
+    class_raster,
+    label_axes,
+    largest_id_events,
+    mask_raster_events,
+    open_labels,
+    probability_raster,
+)
+from napari_unet.export.writing import write_tiff_events
+from napari_unet.imaging.image import ArrayLike, open_image
 
-LARGEST_UINT16 = 65535
-IMAGEJ_BYTES = int(3.5 * 2**30)
-BIGTIFF_BYTES = 2**32 - 2**25
-"""tifffile's own threshold."""
+ProbabilityType = Literal["float32", "uint8"]
 
 
 def save_masks(
-    path: str | os.PathLike[str], labels: ArrayLike, axes: str | None = None, pixel_size: PixelSize | None = None
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    about: About | None = None,
 ) -> Path:
     """Save a label image as TIFF, read it back, and only then put it in place.
 
@@ -40,17 +49,20 @@ def save_masks(
     path : str or path-like
         Ends in ``.tif`` or ``.tiff``.
     labels : array of integers, or of floats with integral values
-        0 is background. Ids are kept as they are; none is ever wrapped or renumbered.
+        0 is background. Ids are kept as they are; none is ever wrapped or renumbered. Zarr, Dask and mapped arrays are
+        read piece by piece.
     axes : str, optional
         Of `labels`; YX for 2 dimensions and ZYX for 3 by default.
     pixel_size : PixelSize, optional
         Is written where the size in the plane is known.
+    about : About, optional
+        Name of the image and time between its time points.
 
     Returns
     -------
     Path
-        Of the file: uint16 ImageJ hyperstack, or uint32 OME-TIFF where ids exceed 65535 or the
-        pixels take 3.5 GiB or more.
+        Of the file: uint16 ImageJ hyperstack; uint32 OME-TIFF where ids exceed 65535; uint16 OME-TIFF where the pixels
+        take 3.5 GiB or more. `napari_unet.export.layouts.layout_of_masks` says it beforehand.
 
     Raises
     ------
@@ -59,11 +71,109 @@ def save_masks(
     ExportError
         If the file cannot be written or reads back differently; what stood there is unchanged.
     """
-    path = _tiff_path(path)
-    image = _open_labels(labels, axes, pixel_size)
-    dtype = np.uint16 if _largest_id(image) <= LARGEST_UINT16 else np.uint32
-    _save(path, image, np.dtype(dtype))
-    return path
+    return finish(save_masks_events(path, labels, axes, pixel_size, about))
+
+
+def save_masks_events(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    about: About | None = None,
+) -> Generator[Event, None, Path]:
+    """Save a label image as `save_masks` does, and tell how far it is."""
+    path = check_suffix(path)
+    raster = yield from mask_raster_events(open_labels(labels, axes, pixel_size), about or About())
+    return (yield from write_tiff_events(path, raster))
+
+
+def save_binary(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    about: About | None = None,
+) -> Path:
+    """Save what is in objects as a uint8 TIFF: 255 in them, 0 in the background.
+
+    Parameters
+    ----------
+    path, axes, pixel_size, about
+        As for `save_masks`.
+    labels : array of integers or booleans
+
+    Raises
+    ------
+    LabelsError
+        If `labels` are neither numbers nor True and False.
+    ExportError
+        If the file cannot be written or reads back differently; what stood there is unchanged.
+    """
+    return finish(save_binary_events(path, labels, axes, pixel_size, about))
+
+
+def save_binary_events(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    about: About | None = None,
+) -> Generator[Event, None, Path]:
+    """Save a binary mask as `save_binary` does, and tell how far it is."""
+    path = check_suffix(path)
+    if np.dtype(labels.dtype) == np.bool_:
+        image = open_image(labels, label_axes(axes, len(labels.shape)), pixel_size, "labels")
+    else:
+        image = open_labels(labels, axes, pixel_size)
+    return (yield from write_tiff_events(path, binary_raster(image, about or About())))
+
+
+def save_classes(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    classes: tuple[str, ...],
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    about: About | None = None,
+) -> Path:
+    """Save semantic labels as a uint8 TIFF with a channel for each class: 255 where it is, 0 elsewhere.
+
+    Parameters
+    ----------
+    path, axes, pixel_size, about
+        As for `save_masks`.
+    labels : array of integers
+        Numbers of classes; 0 is background and gets no channel.
+    classes : tuple of str
+        Names of the classes 1, 2 and so on, which the channels will have.
+
+    Raises
+    ------
+    LabelsError
+        If there is a number without a name.
+    ExportError
+        If the file cannot be written or reads back differently; what stood there is unchanged.
+    """
+    return finish(save_classes_events(path, labels, classes, axes, pixel_size, about))
+
+
+def save_classes_events(
+    path: str | os.PathLike[str],
+    labels: ArrayLike,
+    classes: tuple[str, ...],
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    about: About | None = None,
+) -> Generator[Event, None, Path]:
+    """Save masks of classes as `save_classes` does, and tell how far it is."""
+    path = check_suffix(path)
+    image = open_labels(labels, axes, pixel_size)
+    largest = yield from largest_id_events(image)
+    if largest > len(classes) or not classes:
+        raise LabelsError(
+            f"The labels go up to class {largest}, and {len(classes)} classes have a name. Give a name for each number."
+        )
+    return (yield from write_tiff_events(path, class_raster(image, classes, about or About())))
 
 
 def save_probabilities(
@@ -71,179 +181,64 @@ def save_probabilities(
     probabilities: ArrayLike,
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
+    *,
+    classes: tuple[str, ...] = (),
+    kind: ProbabilityType = "float32",
+    about: About | None = None,
 ) -> Path:
-    """Save a probability map as float32 TIFF; its classes become channels.
+    """Save a probability map as TIFF; its classes become channels.
 
     Parameters
     ----------
+    path, pixel_size, about
+        As for `save_masks`.
     probabilities : (class, *axes) array
-        As `predict` returns it.
+        As `predict` returns it; if uint8, 255 means 1.
     axes : str, optional
         Of one class; YX or ZYX by default.
+    classes : tuple of str
+        Names of the channels.
+    kind : "float32" | "uint8"
+        In 8 bits, 255 means 1: a quarter of the size, right to 0.002.
 
     Raises
     ------
     ExportError
         If the file cannot be written or reads back differently; what stood there is unchanged.
     """
-    path = _tiff_path(path)
-    of_class = _label_axes(axes, len(probabilities.shape) - 1)
+    work = save_probabilities_events(path, probabilities, axes, pixel_size, classes=classes, kind=kind, about=about)
+    return finish(work)
+
+
+def save_probabilities_events(
+    path: str | os.PathLike[str],
+    probabilities: ArrayLike,
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    *,
+    classes: tuple[str, ...] = (),
+    kind: ProbabilityType = "float32",
+    about: About | None = None,
+) -> Generator[Event, None, Path]:
+    """Save a probability map as `save_probabilities` does, and tell how far it is."""
+    path = check_suffix(path)
+    of_class = label_axes(axes, len(probabilities.shape) - 1)
     image = open_image(probabilities, "C" + of_class, pixel_size, "probability map")
-    _save(path, image, np.dtype(np.float32))
-    return path
+    names = classes or tuple(f"class {number}" for number in range(image.sizes["C"]))
+    if len(names) != image.sizes["C"]:
+        raise ExportError(f"There are {image.sizes['C']} probability maps and {len(names)} names. Name each of them.")
+    return (yield from write_tiff_events(path, probability_raster(image, names, kind, about or About())))
 
 
-# --- what is to be written ----------------------------------------------------------------------
+def check_suffix(path: str | os.PathLike[str]) -> Path:
+    """Return a path that ends in .tif or .tiff.
 
-
-def _tiff_path(path: str | os.PathLike[str]) -> Path:
+    Raises
+    ------
+    ExportError
+        If it ends otherwise.
+    """
     path = Path(path)
     if path.suffix.lower() not in {".tif", ".tiff"}:
         raise ExportError(f'"{path.name}" does not end in .tif, and only TIFF is written. Add .tif to the name.')
     return path
-
-
-def _label_axes(axes: str | None, ndim: int) -> str:
-    checked = check_axes(axes, ndim)
-    if "C" in checked:
-        raise AxesError(f'The axes "{checked}" contain C, but labels have no channels. Name only T, Z, Y and X.')
-    return checked
-
-
-def _open_labels(labels: ArrayLike, axes: str | None, pixel_size: PixelSize | None) -> Image:
-    kind = np.dtype(labels.dtype).kind
-    if kind not in "uif":
-        found = "True and False" if kind == "b" else f"values of type {labels.dtype}"
-        raise LabelsError(
-            f"The labels hold {found}, and numbers of objects were expected. Number them, "
-            "for example with skimage.measure.label."
-        )
-    try:
-        return open_image(labels, _label_axes(axes, len(labels.shape)), pixel_size, "labels")
-    except ImageError as error:
-        raise LabelsError(str(error)) from error
-
-
-def _largest_id(image: Image) -> int:
-    """Largest id, after checking plane by plane that every id is a number of an object.
-
-    Raises
-    ------
-    LabelsError
-        If one is negative, not integral, or does not fit into 32 bits.
-    """
-    largest = 0
-    for plane in _planes(image):
-        low, high = plane.min(), plane.max()
-        if plane.dtype.kind == "f" and not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):
-            raise LabelsError("The labels hold fractions or NaN, and whole numbers were expected. Round them first.")
-        if low < 0:
-            raise LabelsError(f"The labels go down to {low}, and 0 is the lowest. Give every object a positive number.")
-        largest = max(largest, int(high))
-    if largest > np.iinfo(np.uint32).max:
-        raise LabelsError(f"The labels go up to {largest}, and TIFF holds up to 4294967295. Number the objects anew.")
-    return largest
-
-
-def _planes(image: Image) -> Iterator[npt.NDArray[Any]]:
-    """Every plane (Y, X), in the order T, Z, C of a hyperstack."""
-    size = image.sizes
-    y, x = slice(0, size["Y"]), slice(0, size["X"])
-    for t in range(size["T"]):
-        for z in range(size["Z"]):
-            yield from image.read(t, slice(z, z + 1), y, x)[:, 0]
-
-
-# --- writing and reading back -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How the file is laid out."""
-
-    imagej: bool
-    bigtiff: bool
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    """T, Z, C, Y, X."""
-
-
-def _layout(image: Image, dtype: np.dtype[Any]) -> _Layout:
-    shape = tuple(image.sizes[axis] for axis in "TZCYX")
-    count = pixel_bytes(shape, dtype)
-    imagej = count < IMAGEJ_BYTES and dtype != np.uint32
-    if not imagej and dtype == np.uint16:
-        dtype = np.dtype(np.uint32)
-        count *= 2
-    return _Layout(imagej, count >= BIGTIFF_BYTES and not imagej, dtype, shape)
-
-
-def _save(path: Path, image: Image, dtype: np.dtype[Any]) -> None:
-    layout = _layout(image, dtype)
-    with replacing(path) as temporary:
-        try:
-            _write(temporary, image, layout)
-            difference = _difference(temporary, image, layout)
-        except (ImageError, AxesError, ValueError, RuntimeError, struct.error) as error:
-            # a disk that fills up shows itself in many ways, down to a file without a header
-            difference = str(error)
-        if difference:
-            raise ExportError(
-                f'"{path.name}" was not saved, and what was there before is unchanged: it did not read back '
-                f"as it was written ({difference[:200]}). Check the disk or choose another folder."
-            )
-
-
-def _write(path: Path, image: Image, layout: _Layout) -> None:
-    options: dict[str, Any] = {}
-    if layout.imagej and image.pixel_size.known:
-        _, y, x = image.pixel_size.along("ZYX")
-        assert y is not None
-        assert x is not None
-        options["resolution"] = (1 / x, 1 / y)
-    with tifffile.TiffWriter(
-        path, bigtiff=layout.bigtiff, imagej=layout.imagej, ome=not layout.imagej, byteorder="<"
-    ) as writer:
-        writer.write(
-            (plane.astype(layout.dtype) for plane in _planes(image)),
-            # without an axis of samples, tifffile takes an image one pixel wide for one row of samples
-            shape=(*layout.shape, 1) if layout.imagej else layout.shape,
-            dtype=layout.dtype,
-            photometric="minisblack",
-            compression="zlib",
-            predictor=False,
-            metadata=_metadata(image.pixel_size, layout),
-            **options,
-        )
-
-
-def _metadata(pixel_size: PixelSize, layout: _Layout) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": "TZCYXS" if layout.imagej else "TZCYX"}
-    if not pixel_size.known:
-        return metadata
-    if layout.imagej:
-        metadata["unit"] = "um"
-        if pixel_size.z_um is not None:
-            metadata["spacing"] = pixel_size.z_um
-        return metadata
-    for axis, size in zip("ZYX", pixel_size.along("ZYX"), strict=True):
-        if size is not None:
-            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
-    return metadata
-
-
-def _difference(path: Path, image: Image, layout: _Layout) -> str:
-    """Compare a file with what it should hold; empty where nothing differs."""
-    found = read_tiff(path)
-    if found.sizes != image.sizes:
-        return f"{found.sizes} instead of {image.sizes}"
-    if np.dtype(found.array.dtype) != layout.dtype:
-        return f"{found.array.dtype} instead of {layout.dtype}"
-    expected = image.pixel_size if image.pixel_size.known else PixelSize()
-    for read, meant in zip(found.pixel_size.along("ZYX"), expected.along("ZYX"), strict=True):
-        if (read is None) != (meant is None) or not np.isclose(read or 1, meant or 1, rtol=1e-6):
-            return f"a pixel size of {read} µm instead of {meant} µm"
-    for number, (one, other) in enumerate(zip(_planes(found), _planes(image), strict=True)):
-        if not np.array_equal(one, other.astype(layout.dtype), equal_nan=layout.dtype.kind == "f"):
-            return f"plane {number + 1} differs"
-    return ""

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image as Pillow
 from napari_unet import atomic
 from napari_unet.axes import PixelSize
 from napari_unet.errors import AxesError, ExportError, LabelsError
-from napari_unet.export import tiff
+from napari_unet.export import layouts, writing
 from napari_unet.export.tiff import save_masks, save_probabilities
 from napari_unet.imaging.reading import read_image
 
@@ -91,8 +92,8 @@ def test_many_objects_make_an_ome_tiff(tmp_path):
 
 
 def test_large_stacks_make_a_bigtiff(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiff, "IMAGEJ_BYTES", 1000)
-    monkeypatch.setattr(tiff, "BIGTIFF_BYTES", 4000)
+    monkeypatch.setattr(layouts, "IMAGEJ_BYTES", 1000)
+    monkeypatch.setattr(layouts, "BIGTIFF_BYTES", 4000)
     labels = labels_of("TZYX", 500)
     path = save_masks(tmp_path / "m.tif", labels, "TZYX")
     with tifffile.TiffFile(path) as file:
@@ -315,13 +316,13 @@ def empty(path):
 @pytest.mark.parametrize("harm", [damage, shorten, empty])
 def test_file_that_reads_back_differently_is_not_put_in_place(tmp_path, monkeypatch, harm):
     (tmp_path / "m.tif").write_bytes(b"old")
-    write = tiff._write
+    write = writing._write
 
-    def write_badly(path, image, layout):
-        write(path, image, layout)
+    def write_badly(path, *content):
+        write(path, *content)
         harm(path)
 
-    monkeypatch.setattr(tiff, "_write", write_badly)
+    monkeypatch.setattr(writing, "_write", write_badly)
     with pytest.raises(ExportError, match="did not read back"):
         save_masks(tmp_path / "m.tif", labels_of("ZYX"))
     assert (tmp_path / "m.tif").read_bytes() == b"old"
@@ -330,17 +331,16 @@ def test_file_that_reads_back_differently_is_not_put_in_place(tmp_path, monkeypa
 
 @pytest.mark.parametrize("change", ["pixel size", "ids"])
 def test_reading_back_notices_small_changes(tmp_path, monkeypatch, change):
-    write = tiff._write
+    write = writing._write
 
-    def write_otherwise(path, image, layout):
-        array = np.array(image.array)
-        if change == "ids":
-            array[0, 0, 0] += 1
-        size = PixelSize(1.5, 0.325, 0.326) if change == "pixel size" else image.pixel_size
-        write(path, tiff.open_image(array, image.axes, size), layout)
+    def write_otherwise(path, raster, layout, bands):
+        if change == "pixel size":
+            raster = replace(raster, image=replace(raster.image, pixel_size=PixelSize(1.5, 0.325, 0.326)))
+        more = 1 if change == "ids" else 0
+        write(path, raster, layout, (band + np.uint16(more) for band in bands))
 
-    monkeypatch.setattr(tiff, "_write", write_otherwise)
-    with pytest.raises(ExportError, match="pixel size" if change == "pixel size" else "plane 1"):
+    monkeypatch.setattr(writing, "_write", write_otherwise)
+    with pytest.raises(ExportError, match="pixel size" if change == "pixel size" else "part 1"):
         save_masks(tmp_path / "m.tif", labels_of("ZYX", 300), pixel_size=SIZE)
 
 

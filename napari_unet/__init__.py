@@ -12,8 +12,9 @@ nor Qt nor napari; each name brings what it needs when it is first used.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from napari_unet.version import VERSION
 
 if TYPE_CHECKING:
     from napari_unet.axes import PixelSize
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.weights.model import Model, new_model
     from napari_unet.weights.report import LoadReport
 
-try:
-    __version__ = version("napari-unet")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+__version__ = VERSION
 
 _HOMES = {
     "FineTuneResult": "training.fit",

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-import napari_unet
 from napari_unet.atomic import write_bytes
 from napari_unet.errors import ImageError
 from napari_unet.imaging.image import Image
 from napari_unet.networks.spec import Config
 from napari_unet.objects.config import ObjectOptions
+from napari_unet.version import VERSION
 
 if TYPE_CHECKING:
     from napari_unet.weights.model import Model
@@ -123,7 +123,7 @@ class Provenance(Config):
 
 def provenance_now(**known: Any) -> Provenance:  # noqa: ANN401  # checked by the config
     """Make a provenance with the version and the time of now; see `Provenance` for what else may be known."""
-    return Provenance(version=napari_unet.__version__, created=now(), **known)
+    return Provenance(version=VERSION, created=now(), **known)
 
 
 def now() -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy.typing as npt
 import tifffile
 
-import napari_unet
 from napari_unet.atomic import replacing
 from napari_unet.errors import ExportError
 from napari_unet.events import Event, Progress
@@ -19,6 +18,7 @@ from napari_unet.export.layouts import Layout
 from napari_unet.export.rasters import Raster, band_rows
 from napari_unet.export.strips import compressed
 from napari_unet.export.verifying import checksum, difference_events
+from napari_unet.version import VERSION
 
 
 def write_tiff_events(path: Path, raster: Raster) -> Generator[Event, None, Path]:
@@ -83,7 +83,7 @@ def _write(path: Path, raster: Raster, layout: Layout, bands: Iterator[npt.NDArr
             rowsperstrip=layout.rows_per_strip,
             compression="zlib",
             predictor=False,
-            software=f"napari-unet {napari_unet.__version__}",
+            software=f"napari-unet {VERSION}",
             metadata=_imagej_metadata(raster, layout) if imagej else _ome_metadata(raster),
             **options,
         )
@@ -125,7 +125,7 @@ def _ome_metadata(raster: Raster) -> dict[str, Any]:
 
 def _description(raster: Raster) -> str:
     image = f"Image: {raster.about.image_name}\n" if raster.about.image_name else ""
-    return f"{image}Values: {raster.values}\nWritten by napari-unet {napari_unet.__version__}\n"
+    return f"{image}Values: {raster.values}\nWritten by napari-unet {VERSION}\n"
 
 
 def _printable(text: str) -> str:

@@ -17,7 +17,7 @@ from napari_unet.errors import AxesError, SeveralImagesError
 from napari_unet.imaging.image import ArrayLike, Image
 from napari_unet.imaging.limits import pixel_bytes
 from napari_unet.imaging.reading import image_name, read_image, read_labels
-from napari_unet.imaging.tiff import marked_as_labels, tiff_levels
+from napari_unet.imaging.tiff import tiff_levels, written_by_us
 from napari_unet.imaging.zarrs import holds_zarr_labels, is_zarr, zarr_labels, zarr_levels
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -76,8 +76,9 @@ def _holds_labels(path: Path, image: Image) -> bool:
     """Whether a file says that it holds labels, by how it was written, by its type, or by its name."""
     if image.sizes["C"] > 1 or image.dtype.kind not in "ui":
         return False
-    named = _NAMED_LABELS.search(image_name(path)) is not None
-    return named or image.dtype in _WIDE_INTEGERS or marked_as_labels(path)
+    if image.dtype in _WIDE_INTEGERS or _NAMED_LABELS.search(image_name(path)):
+        return True
+    return image.dtype == np.uint16 and written_by_us(path)  # our masks of 8 bits are pictures: 0 and 255
 
 
 def _zarr_layers(path: Path) -> list[LayerData]:

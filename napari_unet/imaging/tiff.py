@@ -30,8 +30,6 @@ _DAMAGE = re.compile(
     r"corrupt|truncated|missing|incomplete|out of range|failed to read|expected \d+ frames|invalid page offset",
     re.IGNORECASE,
 )
-LABELS_MARK = "napari-unet labels"
-"""What our label images name as the software that wrote them."""
 _SMALLEST_UM, _LARGEST_UM = 0.001, 10.0
 """Pixel sizes that a plain TIFF's resolution may stand for; 300 dpi, a printer's, would be 85 µm."""
 
@@ -191,10 +189,10 @@ def _native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def marked_as_labels(path: Path) -> bool:
-    """Whether a TIFF file says that it is a label image of ours."""
+def written_by_us(path: Path) -> bool:
+    """Whether a TIFF file names this program as the one that wrote it."""
     with _decoder_errors(path), _log(), tifffile.TiffFile(path) as tif:
-        return str(tif.pages.first.tags.valueof("Software", "")).startswith(LABELS_MARK)
+        return str(tif.pages.first.tags.valueof("Software", "")).startswith("napari-unet")
 
 
 def tiff_levels(path: Path) -> tuple[ArrayLike, ...]:

@@ -18,7 +18,7 @@ from napari_unet.gui.desk import Desk
 from napari_unet.gui.layers import Frame
 from napari_unet.gui.merging import Merging
 from napari_unet.gui.progress import in_words, percent
-from napari_unet.gui.state import Activity, Segmented
+from napari_unet.gui.state import Activity, ModelChoice, Segmented
 from napari_unet.gui.tasks import Aside, Remote, Task
 from napari_unet.gui.watching import TileDisplay
 from napari_unet.inference.config import InferenceConfig, describe_way
@@ -36,12 +36,14 @@ from napari_unet.weights.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The probabilities of one image, so that objects can be found again."""
+    """The probabilities of one image, so that objects can be found again; and which model made them, and how."""
 
     image: str
     probabilities: ArrayRef
     spec: ModelSpec
     frame: Frame
+    model: ModelChoice | None = None
+    inference: InferenceConfig | None = None
 
 
 class Segmenting:
@@ -151,7 +153,7 @@ class Segmenting:
                 refs.remove(request.probabilities)
                 raise self._interrupted(error, job, pixels, request, show) from error
             show.hide()
-            kept = Kept(job.image_id, request.probabilities, job.model.spec, job.frame)
+            kept = Kept(job.image_id, request.probabilities, job.model.spec, job.frame, job.model, job.inference)
             self._continuing.forget(but=request.probabilities)
             self._keep(kept)
             self._remember(kept, result)

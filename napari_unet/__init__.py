@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_unet.axes import PixelSize
     from napari_unet.errors import NapariUnetError
     from napari_unet.export.onnx import save_onnx
+    from napari_unet.export.package.card import PackageCard
+    from napari_unet.export.package.writing import save_package
     from napari_unet.export.tiff import save_masks
     from napari_unet.export.torchscript import save_torchscript
     from napari_unet.imaging.reading import read_image
@@ -41,6 +43,7 @@ _HOMES = {
     "LoadReport": "weights.report",
     "Model": "weights.model",
     "NapariUnetError": "errors",
+    "PackageCard": "export.package.card",
     "PixelSize": "axes",
     "adapt": "training.adaptation",
     "build_network": "networks.registry",
@@ -52,6 +55,7 @@ _HOMES = {
     "read_image": "imaging.reading",
     "save_masks": "export.tiff",
     "save_onnx": "export.onnx",
+    "save_package": "export.package.writing",
     "save_torchscript": "export.torchscript",
     "segment": "inference.segmentation",
     "suggest_normalization": "inference.scaling",
@@ -63,6 +67,7 @@ __all__ = [
     "LoadReport",
     "Model",
     "NapariUnetError",
+    "PackageCard",
     "PixelSize",
     "__version__",
     "adapt",
@@ -75,6 +80,7 @@ __all__ = [
     "read_image",
     "save_masks",
     "save_onnx",
+    "save_package",
     "save_torchscript",
     "segment",
     "suggest_normalization",

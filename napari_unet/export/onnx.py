@@ -27,6 +27,8 @@ from napari_unet.weights.model import Model
 OPSET = 18
 """Newer ones are not read by the programs of bioimage.io (JDLL)."""
 
+LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
+
 # A protocol buffer cannot be larger.
 MOST_BYTES = 2**31 - 2**24
 
@@ -78,7 +80,7 @@ def check_libraries() -> None:
     ExportError
         If something is missing.
     """
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(
             f"Exporting to ONNX needs {', '.join(missing)}. "

@@ -157,6 +157,8 @@ def _needed(name: str, description: Description) -> list[Source]:
     """
     weights = description.weights
     chosen = [next((weights[kind] for kind in kinds if kind in weights), None) for kinds in (_DATA, _PROGRAMS)]
+    if description.own is not None:
+        chosen = [description.own]
     if not any(chosen):
         raise ModelError(
             f'The model "{name}" has weights as {", ".join(weights)}, and only {", ".join((*_DATA, *_PROGRAMS))} can '

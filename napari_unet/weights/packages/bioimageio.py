@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_unet.errors import ModelError, UnansweredError
+from napari_unet.imaging.config import Normalization
 from napari_unet.weights.changing import GENERAL, change_model, class_names, renamed_classes
 from napari_unet.weights.foreign import CHOICES, from_checkpoint, questions_of
 from napari_unet.weights.formats.checkpoint import Checkpoint
@@ -20,9 +21,10 @@ from napari_unet.weights.formats.limits import MAX_FILE_BYTES
 from napari_unet.weights.formats.opening import open_checkpoint
 from napari_unet.weights.isolated.opening import MAX_PROGRAM_BYTES, ProgramFile, open_program
 from napari_unet.weights.isolated.probing import Layout
+from napari_unet.weights.loading import load_own
 from napari_unet.weights.model import Model
 from napari_unet.weights.packages import proving
-from napari_unet.weights.packages.contents import Contents, open_contents, read_description
+from napari_unet.weights.packages.contents import Contents, Source, open_contents, read_description
 from napari_unet.weights.packages.description import Description, Tensor, describe
 from napari_unet.weights.packages.document import read_document
 from napari_unet.weights.packages.proving import Example, Proof, canonical, prove, read_array
@@ -92,6 +94,9 @@ def load_package(path: Path, answers: Mapping[str, Any]) -> Model:
     """
     package = _read(path)
     settings = normalization_of(package.path.name, package.image)
+    own = package.description.own
+    if own is not None and package.contents.has(own):
+        return _own(package, own, settings, answers)
     model, how = _first_that_opens(package, partial(_dressed, package, settings), answers)
     proof = _proof(package, model)
     model = _as_proved(package, model, proof)
@@ -100,6 +105,16 @@ def load_package(path: Path, answers: Mapping[str, Any]) -> Model:
         file=package.path.name, format=f"bioimage.io package {package.description.version}, {how}", notes=notes
     )
     return change_model(model, {key: answers[key] for key in GENERAL if key in answers})
+
+
+def _own(package: Package, own: Source, settings: Normalization, answers: Mapping[str, Any]) -> Model:
+    """Open our own model file in a package that this program wrote; its test image is scaled as the package says."""
+    with package.contents.file(own, MAX_FILE_BYTES) as file:
+        model = load_own(file, {})
+    proof = _proof(package, model.with_spec(normalization=settings))
+    said = f"bioimage.io package {package.description.version}, written by napari-unet"
+    model = model.with_report(file=package.path.name, format=said, notes=(*package.notes, *_found(package, proof)))
+    return change_model(model, answers)
 
 
 def _proof(package: Package, model: Model) -> Proof | None:

@@ -103,6 +103,8 @@ class Description:
         Authors, licence, citations, identifier and so on, as strings.
     arguments : dict
         Of the author's class, by name; the class itself never runs.
+    own : Source, optional
+        The model file of this program, where this program wrote the package.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Description:
     weights: Mapping[str, Source]
     facts: Mapping[str, str]
     arguments: Mapping[str, Any]
+    own: Source | None = None
 
 
 def describe(file: str, document: Mapping[str, Any]) -> Description:
@@ -147,12 +150,23 @@ def describe(file: str, document: Mapping[str, Any]) -> Description:
             if (source := reading.source(entry, f"weights.{kind}")) is not None
         }
         arguments = _arguments(reading, document.get("weights"))
+        own = _own(reading, document)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise ModelError(f'"{file}" is damaged: {shorten(str(error), 160)}.') from error
     if not inputs or not outputs or not weights:
         raise ModelError(f'"{file}" names no input, no output or no weights. Expected is a trained model.')
     name = str(document.get("name") or "unnamed")[:128]
-    return Description(name, version, inputs, outputs, weights, _facts(document), arguments)
+    return Description(name, version, inputs, outputs, weights, _facts(document), arguments, own)
+
+
+def _own(reading: _Reading, document: Mapping[str, Any]) -> Source | None:
+    """Find the attachment that our part of the description names."""
+    config = document.get("config")
+    ours = config.get("napari_unet") if isinstance(config, dict) else None
+    name = ours.get("model") if isinstance(ours, dict) else None
+    attached = reading.sequence(document.get("attachments"), "attachments") if isinstance(name, str) else []
+    sources = (reading.source(entry, "attachments") for entry in attached)
+    return next((source for source in sources if source is not None and source.name == name), None)
 
 
 def _arguments(reading: _Reading, weights: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -1,0 +1,1 @@
+"""Packages of the bioimage.io model zoo, which ilastik, deepImageJ, QuPath and others open."""

@@ -144,11 +144,11 @@ class Desk:
         except NapariUnetError as error:
             self.state.tell(str(error), "error")
 
-    def cancel(self) -> None:
-        """Ask the running task to end."""
+    def cancel(self, *, keep: bool = True) -> None:
+        """Ask the running task to end, and to `keep` what can be used of it."""
         if self.state.cancellable:
             self.state.activity = Activity.CANCELLING
-            self.runner.cancel()
+            self.runner.cancel(keep=keep)
 
     def close(self) -> None:
         """End all work and remove the scratch files."""

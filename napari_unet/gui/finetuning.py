@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from napari_unet.errors import JobError, LabelsError, ModelError
+from napari_unet.errors import Cancelled, JobError, LabelsError, ModelError
 from napari_unet.events import Event, HeldOut, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.gui import layers
 from napari_unet.gui.choosing import reading_of
@@ -100,7 +100,7 @@ class FineTuning:
         """End the training now; judge the best so far, or throw it away."""
         if self._desk.state.activity is Activity.FINE_TUNING:
             self._discarding = not keep
-            self._desk.cancel()
+            self._desk.cancel(keep=keep)
 
     def set_live(self, live: bool) -> None:
         """Choose whether the visible region is segmented while a model learns."""
@@ -194,7 +194,14 @@ class FineTuning:
             if self._running is not None and state.live:
                 self._running.prepare(self._desk)
             staged = yield Aside(partial(self._stage_all, pairs, begun, state.live, refs))
-            result: FinetuneResult = yield Remote(self._request(model, staged), self._on_event)
+            request = self._request(model, staged)
+            try:
+                result: FinetuneResult = yield Remote(request, self._on_event)
+            except Cancelled:
+                if not self._discarding:
+                    raise
+                self._throw_away(Path(request.candidate), begun)
+                return
             self._end(result, model, begun)
         except Exception as error:
             raise self._with_advice(error, begun) from error
@@ -208,13 +215,11 @@ class FineTuning:
 
     def _end(self, result: FinetuneResult, model: ModelChoice, begun: tuple[Path, Begun] | None) -> None:
         state = self._desk.state
+        if self._discarding:  # it came to its end just before it heard of that
+            self._throw_away(Path(result.candidate), begun)
+            return
         if begun is not None:
             self._halting.end(begun[0])
-        if self._discarding:
-            Path(result.candidate).unlink(missing_ok=True)
-            state.curve = Curve()
-            state.tell("The training was stopped and thrown away; the model in use is as it was.")
-            return
         # Only now: until there is a new model, the user may still decide about the last one.
         view, self._running = self._running, None
         shown = view is not None and result.seen is not None and view.show_new(self._desk)
@@ -223,6 +228,13 @@ class FineTuning:
             state.compared = "after"
         done = "Fine-tuning is done. Decide about the new model in step 4."
         state.tell(" ".join((done, *self._remarks)), "warning" if self._remarks else "info")
+
+    def _throw_away(self, candidate: Path, begun: tuple[Path, Begun] | None) -> None:
+        if begun is not None:
+            self._halting.end(begun[0])
+        candidate.unlink(missing_ok=True)
+        self._desk.state.curve = Curve()
+        self._desk.state.tell("The training was stopped and thrown away; the model in use is as it was.")
 
     def _with_advice(self, error: Exception, begun: tuple[Path, Begun] | None) -> Exception:
         """Return an error that ended the training, and what to do about it."""

@@ -33,7 +33,7 @@ class Client(Protocol):
 
     def start(self) -> None: ...  # noqa: D102
     def submit(self, request: Request) -> int: ...  # noqa: D102
-    def cancel(self, job: int) -> None: ...  # noqa: D102
+    def cancel(self, job: int, *, keep: bool = True) -> None: ...  # noqa: D102
     def pause(self, job: int, paused: bool = True) -> None: ...  # noqa: D102
     def poll(self) -> list[Message]: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
@@ -160,13 +160,13 @@ class TaskRunner(QObject):  # type: ignore[misc]
             self._client.cancel(job)
             on_end("")
 
-    def cancel(self) -> None:
-        """Ask the running task to end; it ends at its next tile, step or file."""
+    def cancel(self, *, keep: bool = True) -> None:
+        """Ask the running task to end at its next tile, step or file, and to `keep` what can be used so far."""
         if self._task is None or self._cancelled:
             return
         self._cancelled = True
         if self._job is not None:
-            self._client.cancel(self._job)
+            self._client.cancel(self._job, keep=keep)
 
     def pause(self, paused: bool) -> None:
         """Let the background process rest, or go on."""

@@ -11,6 +11,7 @@ from napari_unet.errors import JobError
 from napari_unet.jobs.child import WORKER, Child
 from napari_unet.jobs.messages import (
     Cancel,
+    Discard,
     GoOn,
     JobCancelled,
     JobDone,
@@ -126,13 +127,13 @@ class JobClient:
         child.send(self._jobs[number].line)
         return number
 
-    def cancel(self, job: int) -> None:
-        """End a job; `JobCancelled` follows, or `JobDone` with what a fine-tuning has so far."""
+    def cancel(self, job: int, *, keep: bool = True) -> None:
+        """End a job; `JobCancelled` follows, or, if `keep`, `JobDone` with what a fine-tuning has so far."""
         wanted = self._jobs.get(job)
         if wanted is None or wanted.cancelled or self._child is None:
             return
         wanted.cancelled = True
-        self._child.send(encode_order(Cancel(job)))
+        self._child.send(encode_order(Cancel(job) if keep else Discard(job)))
         if job == next(iter(self._jobs)):
             wanted.kill_at = time.monotonic() + self._kill_after_s
         else:  # it has not begun

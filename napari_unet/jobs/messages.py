@@ -1,7 +1,7 @@
 """What travels between the viewer and the background process: one JSON object a line.
 
-To the child go ``{"job": 3, "request": {...}}``, ``{"cancel": 3}``, ``{"pause": 3}`` and ``{"go_on": 3}``, an `Order`
-each; back come a `Message` each.
+To the child go ``{"job": 3, "request": {...}}``, ``{"cancel": 3}``, ``{"discard": 3}``, ``{"pause": 3}`` and
+``{"go_on": 3}``, an `Order` each; back come a `Message` each.
 """
 
 from __future__ import annotations
@@ -12,12 +12,23 @@ from typing import Any, assert_never
 
 from pydantic import TypeAdapter
 
-from napari_unet.events import Event, HeldOut, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
+from napari_unet.events import (
+    Event,
+    HeldOut,
+    ImageBegun,
+    ImageDone,
+    Notice,
+    Progress,
+    StepDone,
+    TileDone,
+    ValidationDone,
+    ViewDone,
+)
 from napari_unet.jobs.requests import Device, JobResult, Request
 
 _EVENTS = {
     event.__name__: TypeAdapter[Event](event)
-    for event in (Progress, TileDone, HeldOut, StepDone, ValidationDone, ViewDone, Notice)
+    for event in (Progress, TileDone, HeldOut, StepDone, ValidationDone, ViewDone, ImageBegun, ImageDone, Notice)
 }
 _RESULT: TypeAdapter[JobResult] = TypeAdapter(JobResult)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
@@ -78,6 +89,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """End a job that is not to answer with what it has so far."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Let a job rest after its next event."""
 
@@ -91,8 +109,8 @@ class GoOn:
     job: int
 
 
-Order = Start | Cancel | Pause | GoOn
-_WORDS = {Cancel: "cancel", Pause: "pause", GoOn: "go_on"}
+Order = Start | Cancel | Discard | Pause | GoOn
+_WORDS = {Cancel: "cancel", Discard: "discard", Pause: "pause", GoOn: "go_on"}
 
 Message = Ready | JobEvent | JobDone | JobFailed | JobCancelled
 
@@ -163,6 +181,8 @@ def decode_order(line: bytes) -> Order:
             return Start(job, _REQUEST.validate_python(request))
         case {"cancel": int(job)}:
             return Cancel(job)
+        case {"discard": int(job)}:
+            return Discard(job)
         case {"pause": int(job)}:
             return Pause(job)
         case {"go_on": int(job)}:

@@ -13,6 +13,7 @@ def drive(
     on_event: Callable[[Event], None],
     should_stop: Callable[[], bool],
     rest: Callable[[], None] = lambda: None,
+    should_drop: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Run a generator to its end and return its result.
 
@@ -30,15 +31,19 @@ def drive(
         Whether the user has cancelled.
     rest : callable
         Returns at once, or, while the user has paused the work, when it is to go on or to stop.
+    should_drop : callable
+        Whether the user wants no answer, however much has been done: the work ends at its next event.
 
     Raises
     ------
     Cancelled
-        If the work was cancelled and has nothing to answer with.
+        If the work was cancelled and has nothing to answer with, or is not to answer.
     """
     told = False
     try:
         while True:
+            if should_drop():
+                raise Cancelled
             try:
                 if not told and should_stop():
                     told = True

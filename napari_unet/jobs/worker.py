@@ -26,6 +26,7 @@ from napari_unet.events import Event
 from napari_unet.jobs.explaining import explain, is_lost_gpu
 from napari_unet.jobs.messages import (
     Cancel,
+    Discard,
     GoOn,
     JobCancelled,
     JobDone,
@@ -76,6 +77,7 @@ class Inbox(threading.Thread):
         self._arrived = threading.Semaphore(0)
         self._running: int | None = None
         self._stop = False
+        self._dropped: set[int] = set()
         self._paused: set[int] = set()
         self._awake = threading.Condition(self._lock)
 
@@ -95,6 +97,9 @@ class Inbox(threading.Thread):
                     self._waiting[job] = request
                 self._arrived.release()
             case Cancel(job):
+                self._cancel(job)
+            case Discard(job):
+                self._dropped.add(job)
                 self._cancel(job)
             case Pause(job):
                 with self._lock:
@@ -121,6 +126,10 @@ class Inbox(threading.Thread):
     def should_stop(self) -> bool:
         """Whether the running job has been cancelled."""
         return self._stop
+
+    def should_drop(self) -> bool:
+        """Whether the running job is not to answer either."""
+        return self._running in self._dropped
 
     def rest(self) -> None:
         """Wait while the running job is paused; a cancel ends that."""
@@ -159,7 +168,13 @@ def serve(load: Callable[[], tuple[tuple[Device, ...], WorkFor]]) -> None:
         job, request = inbox.next(give_memory_back)
         try:
             work = work_for(request)
-            result = drive(work, lambda event: wire.send(JobEvent(job, event)), inbox.should_stop, inbox.rest)  # noqa: B023
+            result = drive(
+                work,
+                lambda event: wire.send(JobEvent(job, event)),  # noqa: B023
+                inbox.should_stop,
+                inbox.rest,
+                inbox.should_drop,
+            )
             wire.send(JobDone(job, result))
         except Exception as error:  # whatever it is, only this job ends
             wire.send(_bad_end(job, error))

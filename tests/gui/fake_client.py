@@ -38,7 +38,7 @@ class FakeClient:
     """
 
     def __init__(self, candidate=b""):
-        self.requests, self.cancelled, self.paused = [], set(), set()
+        self.requests, self.cancelled, self.dropped, self.paused = [], set(), set(), set()
         self.fail = ""
         self.hold, self.hold_at, self.hold_after = False, "", 0
         self.closed = False
@@ -80,8 +80,10 @@ class FakeClient:
         self._running = (number, work)
         return number
 
-    def cancel(self, job):
+    def cancel(self, job, *, keep=True):
         self.cancelled.add(job)
+        if not keep:
+            self.dropped.add(job)
 
     def pause(self, job, paused=True):
         (self.paused.add if paused else self.paused.discard)(job)
@@ -106,7 +108,7 @@ class FakeClient:
         if self.fail:
             self._running = None
             return JobFailed(number, self.fail)
-        if number in self.cancelled and not self.best_so_far:
+        if number in self.cancelled and (number in self.dropped or not self.best_so_far):
             self._running = None
             return JobCancelled(number)
         try:

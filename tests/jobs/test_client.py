@@ -137,6 +137,20 @@ def test_cancelled_fit_answers_with_what_it_has(client):
     ]
 
 
+def test_discarded_fit_ends_at_once_without_an_answer(client):
+    job = client.submit(script("answer_late"))
+    collect(client, goes_on(job))
+    client.cancel(job, keep=False)
+    messages = collect(client, ends(job))
+    assert messages[-1] == JobCancelled(job)
+    assert JobEvent(job, Notice("Judging what was learnt so far.")) not in messages
+    assert client.alive
+    later = client.submit(script("answer_late"))
+    collect(client, goes_on(later))
+    client.cancel(later)
+    assert collect(client, ends(later))[-1] == JobDone(later, MergeResult(kept=7, new=7))
+
+
 def test_waiting_job_is_cancelled_without_ever_running(client):
     running, waiting, last = (client.submit(script(name)) for name in ("go_on", "go_on", "count"))
     collect(client, goes_on(running))

@@ -60,6 +60,15 @@ def test_work_may_answer_a_cancel_with_more_events_and_a_result():
     assert [event.stage for event in seen] == ["Fitting", "Judging", "Judging"]
 
 
+def test_work_that_is_dropped_is_closed_without_being_asked():
+    work = Work()
+    seen = []
+    with pytest.raises(Cancelled):
+        drive(work(), seen.append, lambda: False, should_drop=lambda: len(seen) == 1)
+    assert len(seen) == 1
+    assert work.closed
+
+
 def test_error_of_the_listener_closes_the_work():
     work = Work()
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from napari_unet.cli.completing import OUTPUTS, complete_devices, complete_models, complete_outputs
 from napari_unet.errors import Cancelled, NapariUnetError
 
 CANCELLED = 130  # what a shell reports after Ctrl+C
@@ -19,13 +20,18 @@ app = typer.Typer(
     name="napari-unet",
     help="Segment images with U-Nets, fine-tune them on corrections, and export the masks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="Name of a model (see `napari-unet models`) or a weights file.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name of a model (see `napari-unet models`) or a weights file.",
+        autocompletion=complete_models,
+    ),
 ]
 Answer = Annotated[
     list[str] | None,
@@ -37,11 +43,31 @@ Axes = Annotated[
 Channels = Annotated[
     str | None, typer.Option(help="Channels that feed the model, numbered from 0, such as 1 or 2,0. By default all.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.", autocompletion=complete_devices)]
 PixelSize = Annotated[
     str | None, typer.Option(help="Pixel size in µm: one number, or Z,Y,X such as 2,0.5,0.5. By default the file's.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        help="TIFF, PNG, JPEG, .npy files or Zarr stores; folders of them; patterns such as 'data/**/*.tif'."
+    ),
+]
+ResultFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is missing.")]
+Format = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help=f"What to write: {', '.join(OUTPUTS)}; repeat for more, or separate by commas.",
+        autocompletion=complete_outputs,
+    ),
+]
+ProbabilityType = Annotated[str, typer.Option(help="Of probability maps: float32, or uint8 where 255 means 1.")]
+ZarrVersion = Annotated[str, typer.Option(help="Of OME-Zarr: 0.4 or 0.5.")]
+Sidecar = Annotated[bool, typer.Option(help="Say in a JSON file beside the results what they were made with.")]
+Json = Annotated[bool, typer.Option("--json", help="Tell one JSON object a line on standard output.")]
 Table = Annotated[Path | None, typer.Option(help="Also write the table of objects to this CSV file.")]
 
 
@@ -78,11 +104,15 @@ def common(
 
 @app.command()
 def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
-    images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, JPEG, .npy files or Zarr folders.")],
+    images: Images,
     model: Model,
-    out: Annotated[Path, typer.Option(help="Folder for the masks; made if it is missing.")],
+    out: ResultFolder,
+    formats: Format = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the probability maps.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Also write a CSV table of the objects.")] = False,
+    probability_type: ProbabilityType = "float32",
+    zarr_version: ZarrVersion = "0.5",
+    sidecar: Sidecar = True,
     answer: Answer = None,
     axes: Axes = None,
     channels: Channels = None,
@@ -100,11 +130,16 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     fast: Annotated[
         bool, typer.Option("--fast", help="On a CPU compute with small integers where they change few labels.")
     ] = False,
+    save_recipe: Annotated[
+        Path | None, typer.Option(help="Also write all of this to a recipe (.yaml) for `napari-unet run`.")
+    ] = None,
     overwrite: Overwrite = False,
+    json: Json = False,
 ) -> None:
-    """Find objects in images and write a mask TIFF for each."""
-    from napari_unet.cli.options import parse_answers, parse_channels, parse_diameter, parse_pixel_size
-    from napari_unet.cli.segmenting import Outputs, Source, segment_files
+    """Find objects in images and write a mask TIFF for each. What is done already is skipped."""
+    from napari_unet.cli.options import parse_answers, parse_channels, parse_diameter, parse_outputs, parse_pixel_size
+    from napari_unet.cli.running import RunOptions
+    from napari_unet.cli.segmenting import Source, Typed, segment_files
     from napari_unet.inference.config import InferenceConfig
     from napari_unet.networks.spec import checked
 
@@ -119,12 +154,37 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
         turns=turns,
         fast=fast,
     )
-    outputs = Outputs(out, probabilities=probabilities, table=table, overwrite=overwrite)
+    also = [name for name, wanted in (("probabilities", probabilities), ("table", table)) if wanted]
+    export = parse_outputs(
+        [*(formats or ["masks"]), *also], probability_type=probability_type, zarr_version=zarr_version, sidecar=sidecar
+    )
     objects = {"threshold": threshold, "min_size_px": min_size}
     given = {name: value for name, value in objects.items() if value is not None}
-    source = Source(model, parse_answers(answer))
-    scale = parse_pixel_size(pixel_size)
-    if not segment_files(images, source, outputs, inference, objects=given, pixel_size=scale, estimates=size == "auto"):
+    source, scale = Source(model, parse_answers(answer)), parse_pixel_size(pixel_size)
+    typed = Typed(source, inference, given, pixel_size=scale, estimates=size == "auto", export=export)
+    if not segment_files(images, typed, RunOptions(out, overwrite=overwrite, json=json), save_recipe):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (.yaml), as the panel or `segment` writes it.")],
+    images: Images,
+    out: ResultFolder,
+    device: Annotated[
+        str | None, typer.Option(help="Instead of that of the recipe.", autocompletion=complete_devices)
+    ] = None,
+    any_model: Annotated[
+        bool, typer.Option("--any-model", help="Use the model even if the recipe was made with another one.")
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Do with images what a recipe says. What is done already is skipped."""
+    from napari_unet.cli.running import RunOptions, run_file
+
+    options = RunOptions(out, overwrite=overwrite, json=json)
+    if not run_file(recipe, images, options, any_model=any_model, device=device):
         raise typer.Exit(1)
 
 

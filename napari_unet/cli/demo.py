@@ -6,12 +6,15 @@ from pathlib import Path
 
 import typer
 
-from napari_unet.cli.segmenting import Outputs, label_image, segment_image, write_results
-from napari_unet.export.overlay import save_overlay
+from napari_unet.cli.showing import run_shown
+from napari_unet.events import finish
+from napari_unet.export.outputs import ExportOptions, write_outputs_events
 from napari_unet.export.targets import make_folder
 from napari_unet.imaging.image import open_image
 from napari_unet.imaging.samples import open_sample
 from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.segmentation import segment_events
+from napari_unet.jobs.batches import result_of
 from napari_unet.weights.loading import load_model
 
 
@@ -29,9 +32,9 @@ def run_demo(folder: Path, device: str = "auto") -> None:
     make_folder(folder)
     image = open_image(sample.image, sample.axes, name=name)
     model = load_model("nuclei")
-    segmentation = segment_image(model, image, InferenceConfig(device=device), model.spec.objects)
-    written = write_results(Outputs(folder, table=True), name, image, segmentation)
-    written.append(save_overlay(folder / f"{name}_overlay.png", sample.image, label_image(image, segmentation)))
-    typer.echo(f"{segmentation.count} nuclei were found in a fluorescence image.")
+    found = run_shown(segment_events(model, image, InferenceConfig(device=device)), name)
+    outputs = ExportOptions(outputs=("masks", "table", "overlay"))
+    written = finish(write_outputs_events(folder, name, result_of(model, image, found.labels, None), outputs))
+    typer.echo(f"{found.count} nuclei were found in a fluorescence image.")
     for path, what in zip(written, ("masks", "table of objects", "overlay"), strict=True):
         typer.echo(f"{what + ':':18}{path}")

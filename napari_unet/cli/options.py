@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from napari_unet.axes import PixelSize
 from napari_unet.errors import AlmostKnownError, NapariUnetError, UnansweredError
+from napari_unet.export.outputs import OUTPUTS, ExportOptions
 from napari_unet.inference.config import Diameter
+from napari_unet.networks.spec import checked
 
 
 def parse_channels(text: str | None) -> tuple[int, ...] | None:
@@ -89,6 +91,32 @@ def _value(text: str) -> bool | int | str:
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
     return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def parse_outputs(
+    texts: Iterable[str] | None, *, probability_type: str = "float32", zarr_version: str = "0.5", sidecar: bool = True
+) -> ExportOptions:
+    """Read what is to be written: names, separated by commas or given one by one; masks by default.
+
+    >>> parse_outputs(["masks,table", "rois"]).outputs
+    ('masks', 'table', 'rois')
+
+    Raises
+    ------
+    NapariUnetError
+        If there is no such output.
+    """
+    names = [name.strip() for text in texts or ("masks",) for name in text.split(",")]
+    for name in names:
+        if name not in OUTPUTS:
+            raise NapariUnetError(f'"{name}" cannot be written. Choose among {", ".join(OUTPUTS)}.')
+    return checked(
+        ExportOptions,
+        outputs=tuple(names),
+        probability_type=probability_type,
+        zarr_version=zarr_version,
+        sidecar=sidecar,
+    )
 
 
 def how_to_answer(error: NapariUnetError) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,10 @@ from pydantic import Field, field_validator
 from napari_unet.atomic import PREFIX, sync_folder
 from napari_unet.axes import PixelSize
 from napari_unet.errors import ExportError
-from napari_unet.events import Event, Progress
-from napari_unet.imaging.image import ArrayLike, Image, from_canonical
+from napari_unet.events import Event, Notice, Progress
+from napari_unet.export.provenance import Provenance, write_sidecar
+from napari_unet.imaging.image import ArrayLike, Image
 from napari_unet.networks.spec import Config
-
-if TYPE_CHECKING:
-    from napari_unet.export.provenance import Provenance
 
 Output = Literal[
     "masks", "binary", "classes", "probabilities", "zarr", "table", "parquet", "rois", "geojson", "overlay"
@@ -60,6 +58,15 @@ ENDINGS: dict[Output, str] = {
 }
 """What is put after the name of the image."""
 
+VALUES: dict[Output, str] = {
+    "masks": "0 is background; every other number is an object, or a class where the model finds classes.",
+    "binary": "255 is foreground, 0 is background.",
+    "classes": "One channel for each class: 255 where it is, 0 elsewhere.",
+    "probabilities": "One channel for each class: its probability, 1 (in bytes 255) where it is certain.",
+    "zarr": "Numbers under labels: 0 is background, every other one is an object or a class.",
+}
+"""What the numbers of an image mean, for its side-car."""
+
 assert set(OUTPUTS) == set(ENDINGS) == set(get_args(Output))
 
 
@@ -75,7 +82,7 @@ class ExportOptions(Config):
     zarr_version : "0.4" | "0.5"
         Of OME-Zarr.
     sidecar : bool
-        Whether a JSON file beside the first output says which model, settings and version made it.
+        Whether a JSON file beside each image that is written says which model, settings and version made it.
     """
 
     outputs: tuple[Output, ...] = Field(default=("masks",), min_length=1)
@@ -127,6 +134,11 @@ class Result:
     channels: tuple[str, ...] = ()
     provenance: Provenance | None = None
 
+    def planes(self) -> Iterator[npt.NDArray[Any]]:
+        """Give the labels of each plane (Y, X)."""
+        for t, z in np.ndindex(*self.labels.shape[:2]):
+            yield np.asarray(self.labels[t, z])
+
     def obstacle(self, output: Output) -> str:
         """Say in a sentence why something cannot be written; empty if it can."""
         if output == "probabilities" and self.probabilities is None:
@@ -164,80 +176,40 @@ def write_outputs_events(
     Returns
     -------
     tuple of Path
-        In the order of `options.outputs`; the side-car is not among them.
+        In the order of `options.outputs`, without side-cars. Outlines are left out, with a `Notice`, where there are no
+        objects.
 
     Raises
     ------
     ExportError
         If something cannot be written; what stood there is unchanged.
     """
+    from napari_unet.export.formats import write_output_events
+
     options = options or ExportOptions()
     for output in options.outputs:
         if obstacle := result.obstacle(output):
             raise ExportError(obstacle)
-    files = file_names(stem, options)
+    files = yield from _files_to_write(stem, result, options)
     with _staging(folder, stem) as staged:
         for number, (output, file) in enumerate(files.items()):
-            yield Progress("Writing the results", number, len(files))
-            _write(output, staged / file, result, options)
-        if options.sidecar and result.provenance is not None:
-            from napari_unet.export.provenance import write_sidecar
-
-            write_sidecar(staged / next(iter(files.values())), result.provenance)
-        yield Progress("Writing the results", len(files), len(files))
+            yield Progress(f"Writing {file.name}", number, len(files))
+            yield from write_output_events(output, staged / file, result, options)
+            if options.sidecar and result.provenance is not None and output in VALUES:
+                write_sidecar(staged / file, result.provenance, VALUES[output])
+        yield Progress("Putting the results in place", len(files), len(files))
         _move_in(staged, folder)
     return tuple(folder / file for file in files.values())
 
 
-# --- one file after the other -------------------------------------------------------------------
-
-
-def _write(output: Output, path: Path, result: Result, options: ExportOptions) -> None:  # noqa: ARG001
-    """Write one file; what it needs is imported only now."""
-    from napari_unet.export import tiff
-
-    match output:
-        case "masks":
-            tiff.save_masks(path, _labels(result), result.axes, result.pixel_size)
-        case "probabilities":
-            tiff.save_probabilities(path, _probabilities(result), result.axes, result.pixel_size)
-        case "table":
-            _write_table(path, result)
-        case "overlay":
-            _write_overlay(path, result)
-        case _:
-            raise ExportError(f"{OUTPUTS[output]}: this cannot be written yet. Leave it out.")
-
-
-def _write_table(path: Path, result: Result) -> None:
-    from napari_unet.export.table import save_table
-    from napari_unet.objects.measuring import measure
-
-    save_table(path, measure(np.asarray(result.labels), result.pixel_size, result.image))
-
-
-def _write_overlay(path: Path, result: Result) -> None:
-    """Draw the middle slice of the first time point."""
-    from napari_unet.export.overlay import save_overlay
-
-    assert result.image is not None
-    size = result.image.sizes
-    z = size["Z"] // 2
-    planes = result.image.read(0, slice(z, z + 1), slice(0, size["Y"]), slice(0, size["X"]))[:, 0]
-    picture = np.moveaxis(planes[:3], 0, -1) if len(planes) == 3 else planes[0]
-    save_overlay(path, picture, np.asarray(result.labels[0, z]))
-
-
-def _labels(result: Result) -> npt.NDArray[Any]:
-    """Labels with the axes of the image, without its channels."""
-    return from_canonical(np.asarray(result.labels)[:, None], result.axes)
-
-
-def _probabilities(result: Result) -> npt.NDArray[Any]:
-    """Probabilities (class, ...) with the axes of the image after the class."""
-    assert result.probabilities is not None
-    maps = np.asarray(result.probabilities)
-    return np.stack([from_canonical(one[:, None], result.axes) for one in maps])
+def _files_to_write(stem: str, result: Result, options: ExportOptions) -> Generator[Event, None, dict[Output, Path]]:
+    """Leave out outlines where there is nothing to outline."""
+    files = file_names(stem, options)
+    outlines = [output for output in ("rois", "geojson") if output in files]
+    if outlines and not any(plane.any() for plane in result.planes()):
+        names = " and ".join(f'"{files.pop(output)}"' for output in outlines)
+        yield Notice(f'Nothing was found in "{result.name}", so there is nothing to outline: {names} was left out.')
+    return files
 
 
 # --- all or none --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from napari_unet.errors import ModelError
-from napari_unet.weights.file import SUFFIX
+from napari_unet.weights import SUFFIX
 
 FOLDER = Path(__file__).parent / "models"
 

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 
 from napari_unet.atomic import replace_file
 from napari_unet.errors import ExportError, ModelError
+from napari_unet.weights import SUFFIX as SUFFIX  # noqa: PLC0414  # is imported from here
 from napari_unet.weights.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 100_000_000
 
 

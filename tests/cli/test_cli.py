@@ -14,7 +14,8 @@ import napari_unet as nu
 from napari_unet.cli import finetuning
 from napari_unet.cli.showing import run_shown
 from napari_unet.errors import Cancelled
-from napari_unet.events import Notice, Progress, StepDone, TileDone, ValidationDone
+from napari_unet.events import ImageBegun, ImageDone, Notice, Progress, StepDone, TileDone, ValidationDone
+from napari_unet.export.provenance import read_sidecar
 from napari_unet.weights.bundled import own_folder
 from napari_unet.weights.file import read_spec
 
@@ -23,6 +24,11 @@ def command(*words):
     return subprocess.run(
         [sys.executable, "-m", "napari_unet.cli", *words], capture_output=True, text=True, check=False
     )
+
+
+def shown_in(folder):
+    """Names of the results in a folder, without what they were made with."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".json")
 
 
 def test_help_imports_nothing_heavy():
@@ -39,7 +45,7 @@ sys.exit(", ".join(sorted(heavy)) or 0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("segment", "finetune", "export", "models", "demo"):
+    for name in ("segment", "run", "finetune", "export", "models", "demo"):
         assert name in done.stdout
 
 
@@ -52,11 +58,8 @@ def test_segment_writes_masks_probabilities_and_table(run, tiny, cells, tmp_path
     code, out, err = run("segment", cells, "--model", tiny, "--out", tmp_path / "new" / "results", *options)
     assert code == 0, err
     results = tmp_path / "new" / "results"
-    assert sorted(path.name for path in results.iterdir()) == [
-        "cells_masks.tif",
-        "cells_objects.csv",
-        "cells_probabilities.tif",
-    ]
+    assert shown_in(results) == ["cells_masks.tif", "cells_objects.csv", "cells_probabilities.tif"]
+    assert read_sidecar(results / "cells_masks.tif").model.source == str(tiny)
     with tifffile.TiffFile(results / "cells_masks.tif") as tiff:
         masks = tiff.asarray()
         assert tiff.is_imagej
@@ -69,7 +72,7 @@ def test_segment_writes_masks_probabilities_and_table(run, tiny, cells, tmp_path
     with (results / "cells_objects.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == masks.max()
-    assert f"{masks.max()} objects" in out
+    assert f"{masks.max()} object" in out
 
 
 def test_segment_goes_on_after_an_image_that_is_damaged(run, tiny, cells, tmp_path):
@@ -79,10 +82,10 @@ def test_segment_goes_on_after_an_image_that_is_damaged(run, tiny, cells, tmp_pa
     other.write_bytes(cells.read_bytes())
     code, out, err = run("segment", cells, broken, other, "--model", tiny, "--out", tmp_path / "out")
     assert code == 1
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cells_masks.tif", "other_masks.tif"]
+    assert shown_in(tmp_path / "out") == ["cells_masks.tif", "other_masks.tif"]
     assert err.count("broken.tif") >= 1
     assert "1 of 3 images failed." in err
-    assert out.count("objects") == 2
+    assert out.count(" object") == 2
 
 
 def test_segment_keeps_axes_and_takes_channel_pixel_size_and_threshold(run, tiny, tmp_path):
@@ -123,10 +126,11 @@ def test_segment_says_what_is_wrong(run, tiny, cells, tmp_path, options, sentenc
 
 
 def test_segment_refuses_images_whose_masks_would_replace_each_other(run, tiny, cells, tmp_path):
-    again = tmp_path / "b" / "cells.ome.tif"
+    again = cells.with_name("cells.ome.tif")
+    again.write_bytes(cells.read_bytes())
     code, _, err = run("segment", cells, again, "--model", tiny, "--out", tmp_path)
     assert code == 1
-    assert '2 of the images are called "cells"' in err
+    assert f'Results of "{cells}" and "{again}" would both be called "cells"' in err
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a folder that cannot be written")
@@ -273,6 +277,8 @@ def test_every_event_can_be_shown():
         yield TileDone(1, 2, (((0, 1), (0, 1), (0, 8), (0, 8)),))
         yield StepDone(1, 0.5, 0.1)
         yield ValidationDone(1, 0.5, 0.5, 0.1)
+        yield ImageBegun(1, 2, "[cells]")
+        yield ImageDone(1, 2, "[cells]", "[cells].tif", "done", "3 objects", 3)
         yield Notice("Something")
         return "result"
 

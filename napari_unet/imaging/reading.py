@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,49 @@ def read_image(path: str | os.PathLike[str], axes: str | None = None) -> Image:
         If the file does not say what its axes are, or `axes` do not describe it.
     """
     path = Path(path)
-    _check_there(path)
+    check_there(path)
     if path.is_dir():
         return read_zarr(path, axes)
     return _reader(path)(path, axes)
 
 
-def read_labels(path: str | os.PathLike[str], axes: str | None = None) -> Image:
+def read_labels(path: str | os.PathLike[str], axes: str | None = None, shape: Sequence[int] | None = None) -> Image:
+    """Open labels: a label image, masks of Cellpose, ROIs of ImageJ and Fiji, or outlines of QuPath.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Of any kind that `read_image` opens, or a ``_seg.npy``, a ``.zip`` or ``.roi`` of ROIs, or GeoJSON. Nothing in
+        a file is ever run.
+    axes : str, optional
+        Of the image that the labels belong to, or without `shape` those of the file.
+    shape : sequence of int, optional
+        Of that image. Outlines do not know it and need it; of other files it is checked.
+
+    Returns
+    -------
+    Image
+        Of integers. Outlines that are called by a number have that number; others get numbers that are free. Where
+        outlines overlap, a pixel belongs to the smallest.
+
+    Raises
+    ------
+    ImageError, AxesError
+        As `read_image`.
+    LabelsError
+        If the file holds channels or colours instead of labels, outlines come without a shape, or the labels are not
+        those of an image of that shape.
+    """
+    from napari_unet.imaging.foreign_labels.reading import is_foreign, read_foreign_labels
+
+    path = Path(path)
+    check_there(path)
+    if shape is not None or is_foreign(path):
+        return read_foreign_labels(path, shape, axes)
+    return read_label_image(path, axes)
+
+
+def read_label_image(path: Path, axes: str | None = None) -> Image:
     """Open a label image; like `read_image`, but the indices of a palette are the labels.
 
     Raises
@@ -69,8 +105,7 @@ def read_labels(path: str | os.PathLike[str], axes: str | None = None) -> Image:
     LabelsError
         If the file holds channels or colours instead of labels.
     """
-    path = Path(path)
-    _check_there(path)
+    check_there(path)
     if path.is_dir():
         labels = read_zarr(path, axes)
     elif path.suffix.lower() == ".png":
@@ -97,7 +132,14 @@ def image_name(path: str | os.PathLike[str]) -> str:
     return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
 
 
-def _check_there(path: Path) -> None:
+def check_there(path: Path) -> None:
+    """Check that there is something to read.
+
+    Raises
+    ------
+    ImageError
+        If it is missing, empty, or a folder that is no Zarr store.
+    """
     try:
         if not path.exists():
             raise ImageError(f'There is no file "{path}". Check the name and the folder.')
@@ -121,8 +163,9 @@ def _reader(path: Path) -> Reader:
 
 def _read_npy(path: Path, axes: str | None) -> Image:
     try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
+        # what is packed in a zip, np.load would open as one, and not close
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # numpy takes the header for Python, and lets the parser's errors through
         raise ImageError(
             f'"{path.name}" is no complete .npy file of numbers ({str(error)[:120]}). Save it again.'
         ) from error

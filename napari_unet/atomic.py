@@ -54,6 +54,64 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside `path` to fill; put it in place at the end.
+
+    A folder that stands at `path` is moved aside for a moment and removed when the new one is in place; if that fails,
+    it comes back. All files are flushed to the disk before.
+
+    Yields
+    ------
+    Path
+        In the same folder, with the same suffix.
+
+    Raises
+    ------
+    ExportError
+        If the folder cannot be written; whatever stood at `path` is unchanged.
+    """
+    temporary = None
+    try:
+        if path.is_file():
+            raise FileExistsError(errno.EEXIST, "there is a file of that name", str(path))
+        temporary = _temporary_folder(path)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        _swap(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise ExportError(_sentence(path, error)) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_folder(path: Path) -> Path:
+    """Create an empty folder beside `path`, with the rights that a new folder has there."""
+    temporary = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=path.suffix, dir=path.parent))
+    if os.name == "posix":
+        temporary.chmod(0o777 & ~_umask())
+    return temporary
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    """Put a folder in the place of another one, or where there is none."""
+    if not path.exists():
+        os.replace(temporary, path)  # noqa: PTH105  # tests fail it by this name
+        return
+    former = temporary.with_name(f"{temporary.name}-former")  # Windows moves no folder onto another one
+    os.replace(path, former)  # noqa: PTH105
+    try:
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError:
+        os.replace(former, path)  # noqa: PTH105
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
 def replace_file(path: Path, write: Callable[[Path], object], verify: Callable[[Path], None]) -> Path:
     """Write a file beside `path`, verify it, and only then put it in place.
 

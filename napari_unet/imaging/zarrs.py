@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,19 @@ def _dimension_names(array: Any) -> str | None:  # noqa: ANN401
     joined = "".join(str(name) for name in names).upper()
     fits = len(joined) == len(names) == len(set(joined)) and set(joined) <= set("TCZYX")
     return joined if fits and {"Y", "X"} <= set(joined) else None
+
+
+def zarr_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a group or array; none where it is neither.
+
+    Raises
+    ------
+    ImageError
+        If they cannot be read.
+    """
+    try:
+        if (path / "zarr.json").is_file():
+            return dict(json.loads((path / "zarr.json").read_bytes()).get("attributes", {}))
+        return dict(json.loads((path / ".zattrs").read_bytes())) if (path / ".zattrs").is_file() else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise ImageError(f'The description of "{path.name}" cannot be read ({error}). Copy the store again.') from error

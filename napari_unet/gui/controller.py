@@ -65,7 +65,7 @@ class Controller:
         self.halting = Halting(desk)
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.lineage, self.halting)
         self.adapting = Adapting(desk, self.finetuning)
-        self.exporting = Exporting(desk)
+        self.exporting = Exporting(desk, lambda: self.segmenting.kept)
         self.costing = Costing(desk)
         self.modelling.list_models()
         desk.attempt(desk.runner.start_process)

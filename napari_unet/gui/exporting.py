@@ -1,82 +1,116 @@
-"""Step 5: masks and tables as files."""
+"""Step 5: masks, tables, outlines and pictures as files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Labels
 
-from napari_unet.axes import PixelSize, without
-from napari_unet.errors import LabelsError, NapariUnetError
+from napari_unet.errors import ExportError, LabelsError
+from napari_unet.events import Event, Progress
+from napari_unet.export.outputs import ExportOptions, Output, Result, file_names
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.driving import driven
+from napari_unet.gui.export_choice import ExportChoice, Exported, recall_choice, remember_choice
+from napari_unet.gui.export_source import exported_layer, obstacles_of, result_of, stem_of, with_fingerprint
+from napari_unet.gui.segmenting import Kept
 from napari_unet.gui.state import Activity
-from napari_unet.gui.tasks import Aside, Task
-from napari_unet.imaging.image import Image, from_canonical
+from napari_unet.gui.tasks import Task
+from napari_unet.imaging.image import from_canonical
 
-_TIFF = {".tif", ".tiff"}
+_TIFF, _TABLES = {".tif", ".tiff"}, {".csv", ".parquet"}
 
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A copy of what is saved: the user may go on painting while the file is written.
-
-    Attributes
-    ----------
-    labels : (T, Z, Y, X) unsigned integer
-    axes : str
-        Of the file: those of the layer without channels.
-    pixel_size : PixelSize
-    image : Image, optional
-        Whose mean intensities go into the table.
-    """
-
-    labels: npt.NDArray[Any]
-    axes: str
-    pixel_size: PixelSize
-    image: Image | None
+Writing = Generator[Event, None, Path]
 
 
-def _write_masks(path: Path, saved: Saved) -> Path:
-    from napari_unet.export.tiff import save_masks
+def _masks_events(path: Path, result: Result) -> Writing:
+    from napari_unet.export.tiff import save_masks_events
 
     target = path if path.suffix.lower() in _TIFF else path.with_name(path.name + ".tif")
-    labels = from_canonical(saved.labels[:, None], saved.axes)
-    return save_masks(target, labels, axes=saved.axes, pixel_size=saved.pixel_size)
+    return (yield from save_masks_events(target, _in_layer_order(result), result.axes, result.pixel_size))
 
 
-def _write_table(path: Path, saved: Saved) -> Path:
+def _table_events(path: Path, result: Result) -> Writing:
     from napari_unet.export.table import save_table
     from napari_unet.objects.measuring import measure
 
-    if not saved.labels.any():
-        raise LabelsError("The labels are empty: there is no object to put into a table. Segment or paint some first.")
-    target = path if path.suffix.lower() == ".csv" else path.with_name(path.name + ".csv")
-    return save_table(target, measure(saved.labels, saved.pixel_size, saved.image))
+    target = path if path.suffix.lower() in _TABLES else path.with_name(path.name + ".csv")
+    yield Progress("Measuring", 0, 1)
+    return save_table(target, measure(np.asarray(result.labels), result.pixel_size, result.image))
+
+
+def _in_layer_order(result: Result) -> np.ndarray[Any, Any]:
+    return from_canonical(np.asarray(result.labels)[:, None], result.axes)
+
+
+def _warning(result: Result, options: ExportOptions) -> str:
+    """Name the program that will not open the masks as they are; empty where all do."""
+    from napari_unet.export.layouts import layout_of_masks
+
+    if "masks" not in options.outputs:
+        return ""
+    labels = np.asarray(result.labels)
+    size = dict(zip("TZYX", labels.shape, strict=True))
+    shape = [size[axis] for axis in result.axes]
+    return layout_of_masks(shape, result.axes, int(labels.max(initial=0))).warning
 
 
 class Exporting:
-    """Writes a label layer in a thread; a failure leaves every file and layer as it was."""
+    """Writes a label layer in a thread; a failure leaves every file and layer as it was.
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    Parameters
+    ----------
+    desk : Desk
+    kept : callable
+        Returns the probabilities of the last segmentation.
+    """
+
+    def __init__(self, desk: Desk, kept: Callable[[], Kept | None]) -> None:
+        self._desk, self._kept = desk, kept
         self._corrections: set[str] = set()
-        desk.state.events.export_layer.connect(self.measure_pixel)
-        desk.state.events.labels.connect(self._follow_layers)
+        state = desk.state
+        state.export_choice = recall_choice()
+        state.events.export_layer.connect(self.measure_pixel)
+        for event in (state.events.export_layer, state.events.segmented, state.events.images):
+            event.connect(self._survey)
+        state.events.labels.connect(self._follow_layers)
         self._follow_layers()
 
     def save_masks(self, path: str) -> None:
         """Save the chosen labels as TIFF."""
-        self._desk.attempt(lambda: self._start(path, "Saved the masks as", _write_masks))
+        self._desk.attempt(lambda: self._start(path, "Saved the masks as", _masks_events))
 
     def save_table(self, path: str) -> None:
-        """Save one row an object as CSV."""
-        self._desk.attempt(lambda: self._start(path, "Saved the object table as", _write_table))
+        """Save one row an object as CSV or Parquet."""
+        self._desk.attempt(lambda: self._start(path, "Saved the object table as", _table_events))
+
+    def choose(self, output: Output, on: bool) -> None:
+        """Write one more kind of file, or one less."""
+        self._remember(self._desk.state.export_choice.with_output(output, on))
+
+    def change(self, **changes: Any) -> None:  # noqa: ANN401
+        """Replace some of the settings of files."""
+        self._remember(ExportChoice(**(self._desk.state.export_choice.model_dump() | changes)))
+
+    def there(self, folder: str, stem: str) -> tuple[str, ...]:
+        """Return the names of files of a folder that would be replaced."""
+        names = (str(file) for file in file_names(stem, self._options()).values()) if self.chosen else ()
+        return tuple(name for name in names if (Path(folder) / name).exists())
+
+    def export(self, folder: str, stem: str) -> None:
+        """Write all that is chosen into a folder; the files' names begin with `stem`."""
+        self._desk.attempt(lambda: self._export(Path(folder), stem))
+
+    @property
+    def chosen(self) -> tuple[Output, ...]:
+        """What is chosen and can be written."""
+        state = self._desk.state
+        return tuple(output for output in state.export_choice.outputs if not state.export_obstacles.get(output))
 
     def measure_pixel(self) -> None:
         """Take the pixel size from the chosen layer."""
@@ -101,33 +135,63 @@ class Exporting:
         elif state.export_layer not in known:
             state.export_layer = known[-1] if known else None
 
-    def _start(self, path: str, done: str, write: Callable[..., Path]) -> None:
+    def _survey(self) -> None:
+        """Find out what can be written about the chosen layer, and how files about it are called."""
         state = self._desk.state
         layer = layers.by_id(self._desk.viewer, state.export_layer)
         if not isinstance(layer, Labels):
-            raise LabelsError("There are no labels to save. Segment an image in step 2 first.")
-        saved = self._copy(layer)
-        self._desk.run(Activity.EXPORTING, self._task(lambda: write(Path(path), saved), done))
+            state.export_obstacles, state.export_stem = {}, ""
+            return
+        obstacles = obstacles_of(self._desk, layer, self._kept())
+        if find_spec("pyarrow") is None:
+            obstacles["parquet"] = "Parquet needs the package pyarrow. Install it with: pip install pyarrow"
+        state.export_obstacles = {str(output): why for output, why in obstacles.items()}
+        state.export_stem = stem_of(self._desk, layer)
 
-    def _copy(self, layer: Labels) -> Saved:
-        frame = layers.frame_of_labels(layer)
-        labels = np.array(frame.to_tzyx(np.asarray(layer.data)))
-        size = PixelSize(*self._desk.state.pixel_size_um)
-        return Saved(labels, without(frame.axes, "C"), size, self._image(layer, labels.shape))
+    def _options(self) -> ExportOptions:
+        return self._desk.state.export_choice.options(self.chosen)
 
-    def _image(self, labels: Labels, shape: tuple[int, ...]) -> Image | None:
-        """Return the image that the labels belong to, if it is still there and fits."""
-        layer = layers.by_id(self._desk.viewer, layers.image_id_of(labels))
-        if layer is None:
-            return None
-        chosen = layers.layer_id(layer) == self._desk.state.image
-        try:
-            image = layers.image_of(layer, self._desk.state.axes if chosen else layers.guess_axes(layer))
-        except NapariUnetError:
-            return None
-        fits = tuple(image.sizes[axis] for axis in "TZYX") == shape
-        return image if fits else None
+    def _remember(self, choice: ExportChoice) -> None:
+        self._desk.state.export_choice = choice
+        remember_choice(choice)
 
-    def _task(self, write: Callable[[], Path], done: str) -> Task:
-        path = yield Aside(write)
+    def _result(self) -> Result:
+        return result_of(self._desk, exported_layer(self._desk), self._kept())
+
+    def _start(self, path: str, done: str, write: Callable[[Path, Result], Writing]) -> None:
+        result = self._result()
+        if write is _table_events and not np.asarray(result.labels).any():
+            raise LabelsError(
+                "The labels are empty: there is no object to put into a table. Segment or paint some first."
+            )
+        self._desk.run(Activity.WRITING, self._task(write(Path(path), result), done))
+
+    def _task(self, work: Writing, done: str) -> Task:
+        path = yield from driven(self._desk, work)
         self._desk.state.tell(f"{done} {path}.")
+
+    def _export(self, folder: Path, stem: str) -> None:
+        if not self.chosen:
+            raise ExportError("Nothing is chosen that can be written. Choose at least one kind of file.")
+        if not stem or Path(stem).name != stem:
+            raise ExportError(f'"{stem}" is no name for files. Give one without a slash.')
+        self._desk.run(Activity.WRITING, self._export_task(folder, stem, self._result(), self._options()))
+
+    def _export_task(self, folder: Path, stem: str, result: Result, options: ExportOptions) -> Task:
+        self._desk.state.exported = None
+        paths, warning = yield from driven(self._desk, _all_events(folder, stem, result, options))
+        self._remember(self._desk.state.export_choice.model_copy(update={"folder": str(folder)}))
+        self._desk.state.exported = Exported(folder=str(folder), names=tuple(p.name for p in paths), warning=warning)
+        files = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
+        self._desk.state.tell(f"Exported {files} to {folder}.")
+
+
+def _all_events(
+    folder: Path, stem: str, result: Result, options: ExportOptions
+) -> Generator[Event, None, tuple[tuple[Path, ...], str]]:
+    from napari_unet.export.outputs import write_outputs_events
+
+    yield Progress("Looking at the labels", 0, len(options.outputs))
+    warning = _warning(result, options)
+    paths = yield from write_outputs_events(folder, stem, with_fingerprint(result), options)
+    return paths, warning

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_unet.gui.export_choice import ExportChoice, Exported
 from napari_unet.gui.keeping_state import Keeping
 from napari_unet.gui.review_state import Review
 from napari_unet.gui.tools.showing import Tooling
@@ -37,6 +38,7 @@ class Activity(StrEnum):
     ADAPTING = "Adapting"
     FINE_TUNING = "Fine-tuning"
     EXPORTING = "Exporting"
+    WRITING = "Writing files"
     OPENING = "Opening"
     COMPARING = "Trying each answer"
     DOWNLOADING = "Downloading"
@@ -288,6 +290,10 @@ class ViewerState(BaseModel):
         The models so far that learnt from the corrections of the chosen image, newest first.
     export_layer, export_axes, pixel_size_um
         The label layer to export, its axes, and the pixel size (Z, Y, X) that is written with it.
+    export_choice, export_obstacles, export_stem
+        What to write about it, why some of that cannot be written, and how files about it are called.
+    exported : Exported, optional
+        What was written last.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="forbid")
@@ -336,6 +342,10 @@ class ViewerState(BaseModel):
     export_layer: str | None = None
     export_axes: str = ""
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
+    export_choice: ExportChoice = ExportChoice()
+    export_obstacles: dict[str, str] = Field(default_factory=dict)
+    export_stem: str = ""
+    exported: Exported | None = None
     proposal: Proposal | None = None
 
     @property
@@ -345,7 +355,7 @@ class ViewerState(BaseModel):
 
     @property
     def cancellable(self) -> bool:
-        """Whether the running work can be cancelled; a file that is being written cannot."""
+        """Whether the running work can be cancelled; a model that is being saved cannot."""
         return self.busy and self.activity not in {Activity.EXPORTING, Activity.CANCELLING}
 
     def change_objects(self, **changes: Any) -> None:  # noqa: ANN401

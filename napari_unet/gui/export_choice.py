@@ -1,0 +1,87 @@
+"""What the step Export writes: chosen once, and remembered from session to session."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from napari_unet.atomic import write_bytes
+from napari_unet.errors import ExportError
+from napari_unet.export.outputs import OUTPUTS, ExportOptions, Output
+from napari_unet.networks.spec import Config
+from napari_unet.weights.bundled import own_folder
+
+
+class ExportChoice(Config):
+    """What is written, how, and where.
+
+    Attributes
+    ----------
+    outputs : tuple of Output
+        May be none at all.
+    probability_type : "float32" | "uint8"
+    zarr_version : "0.4" | "0.5"
+    sidecar : bool
+    folder : str
+        Where files were written last; empty if that was never.
+    """
+
+    outputs: tuple[Output, ...] = ("masks", "table")
+    probability_type: Literal["float32", "uint8"] = "float32"
+    zarr_version: Literal["0.4", "0.5"] = "0.5"
+    sidecar: bool = True
+    folder: str = ""
+
+    def with_output(self, output: Output, on: bool) -> ExportChoice:
+        """Return it with one more output, or without it."""
+        wanted = {*self.outputs, output} if on else {*self.outputs} - {output}
+        return self.model_copy(update={"outputs": tuple(one for one in OUTPUTS if one in wanted)})
+
+    def options(self, possible: tuple[Output, ...]) -> ExportOptions:
+        """Return what to write of what can be written."""
+        wanted = tuple(output for output in self.outputs if output in possible)
+        return ExportOptions(
+            outputs=wanted,
+            probability_type=self.probability_type,
+            zarr_version=self.zarr_version,
+            sidecar=self.sidecar,
+        )
+
+
+class Exported(Config):
+    """What was written last.
+
+    Attributes
+    ----------
+    folder : str
+    names : tuple of str
+        Of the files.
+    warning : str
+        Which program will not open them as they are; empty where all do.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    warning: str = ""
+
+
+def recall_choice() -> ExportChoice:
+    """Read what was chosen last; the defaults where that was never written, or is damaged."""
+    try:
+        return ExportChoice.model_validate_json(_file().read_bytes())
+    except (OSError, ValidationError):
+        return ExportChoice()
+
+
+def remember_choice(choice: ExportChoice) -> None:
+    """Write it down. Where that is impossible, it only lasts as long as the session."""
+    with contextlib.suppress(OSError, ExportError):
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(_file(), choice.model_dump_json(indent=1).encode())
+
+
+def _file() -> Path:
+    return own_folder().parent / "export.json"

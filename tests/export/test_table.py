@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 
 import imagecodecs
 import numpy as np
@@ -31,6 +32,46 @@ def test_empty_table_keeps_its_header(tmp_path):
 def test_columns_of_different_length_are_refused(tmp_path):
     with pytest.raises(ExportError, match="lengths"):
         save_table(tmp_path / "t.csv", {"a": np.zeros(2), "b": np.zeros(3)})
+
+
+def test_parquet_keeps_types_and_all_digits(tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = TABLE | {"id": np.array([2**64 - 1, 2**53 + 1], np.uint64)}
+    path = save_table(tmp_path / "Tabelle α.parquet", table, image_name="Zellen 1")
+    found = parquet.read_table(path).to_pydict()
+    assert found["image"] == ["Zellen 1", "Zellen 1"]
+    assert found["id"] == [2**64 - 1, 2**53 + 1]
+    assert found["area_um2"] == TABLE["area_um2"].tolist()
+    assert np.isnan(found["mean"][0])
+
+
+def test_parquet_of_no_objects_keeps_its_columns(tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    empty = {name: column[:0] for name, column in TABLE.items()}
+    found = parquet.read_table(save_table(tmp_path / "t.parquet", empty, image_name="a"))
+    assert found.column_names == ["image", *TABLE]
+    assert found.num_rows == 0
+
+
+def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ExportError, match=r"napari-unet\[parquet\]"):
+        save_table(tmp_path / "t.parquet", TABLE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_name_of_the_image_comes_first(tmp_path):
+    path = save_table(tmp_path / "t.csv", {"label": np.array([2**64 - 1], np.uint64)}, image_name='a,"b"')
+    assert path.read_text() == 'image,label\n"a,""b""",18446744073709551615\n'
+
+
+def test_tables_of_other_kinds_are_refused(tmp_path):
+    with pytest.raises(ExportError, match=r"neither \.csv nor \.parquet"):
+        save_table(tmp_path / "t.xlsx", TABLE)
 
 
 def test_failed_save_keeps_the_old_table(tmp_path, monkeypatch):

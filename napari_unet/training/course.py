@@ -92,7 +92,8 @@ class Course:
         self.best_score: Score | None = None
         self.steps = 0
         self.step_s = self.check_s = 0.0
-        self.reserved_s = 0.0  # of the budget, for what follows
+        self.reserved_s = 0.0  # of the budget, for what follows the last step
+        self.judging_s = 0.0  # of that, for the very end
         self.history: list[Event] = []
         self.stopped = False
         self._odd = self._restarts = 0
@@ -141,6 +142,10 @@ class Course:
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The best so far, or the average where nothing is held out."""
         return self.best if self.best is not None else self.trainer.averaged_weights()
+
+    def in_time(self) -> bool:
+        """Whether there is time for more than judging what was learnt."""
+        return self.budget.has(self.judging_s)
 
     def _step(self) -> Generator[Event, None, None]:
         begun = self.budget.elapsed

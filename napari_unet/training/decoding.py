@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,7 +35,11 @@ Setting: TypeAlias = tuple[str, Sequence[float]]
 
 
 def fit_objects_events(
-    model: Model, fields: Sequence[Field], device: torch.device, rehearsed: Sequence[Field] = ()
+    model: Model,
+    fields: Sequence[Field],
+    device: torch.device,
+    rehearsed: Sequence[Field] = (),
+    in_time: Callable[[], bool] = lambda: True,
 ) -> Generator[Event, None, ObjectOptions]:
     """Choose thresholds and the smallest size by the corrections that were trained on.
 
@@ -49,6 +53,8 @@ def fit_objects_events(
     device : torch.device
     rehearsed : sequence of Field
         What was learnt again; counts as much as the corrections.
+    in_time : callable
+        Whether there is time to try one more setting.
     """
     own, instances = model.spec.objects, model.spec.meaning == "instances"
     chosen = _some([field for field in fields if field.train.any()])
@@ -65,8 +71,10 @@ def fit_objects_events(
     for number, (name, values) in enumerate(settings):
         yield Progress(STAGE, number, TRIES)
         options = best.options
-        tries = (_tried(model, seen, known, options.model_copy(update={name: value})) for value in values)
-        best = max((best, *tries), key=lambda tried: tried.value)
+        for value in values:
+            if in_time():
+                tried = _tried(model, seen, known, options.model_copy(update={name: value}))
+                best = max(best, tried, key=lambda one: one.value)
     return best.options if surely_better(first.tally, best.tally, LIKELY) else own
 
 

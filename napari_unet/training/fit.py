@@ -35,6 +35,8 @@ from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Provenance, changed_spec
 
 MAX_CONTEXT_PX = 128
+# Settings for objects are fitted within these seconds, and within this share of the budget.
+FITTING_S, FITTING_SHARE = 4.0, 0.1
 NOT_RECALLED = (
     " Whether it has got worse on other images that the old one knows was not checked, because that came without any."
 )
@@ -153,8 +155,9 @@ def _finetune(
     looked = budget.elapsed
     old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
     course.check_s = budget.elapsed - looked
-    # At the end the first is done again, and the second for each mixture of old and new weights.
-    course.reserved_s = looked - begun + (len(SHARES) + 1) * course.check_s
+    # At the end both are done again, the second also for each mixture of old and new weights; and settings are fitted.
+    course.judging_s = looked - begun + course.check_s
+    course.reserved_s = course.judging_s + len(SHARES) * course.check_s + min(FITTING_S, FITTING_SHARE * config.seconds)
     if old_score is not None:
         yield ValidationDone(0, old_score.value, old_score.value, budget.elapsed)
     try:

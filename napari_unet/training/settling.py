@@ -105,7 +105,8 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     model = trainer.model_with(course.weights)
     if trainer.model.trained and trainer.config.classes is None:  # a new head has no old weights
         model = yield from _mixed_model(trainer, course)
-    objects = yield from fit_objects_events(model, course.split.fields, trainer.device, recall.rehearsed)
+    fit = fit_objects_events(model, course.split.fields, trainer.device, recall.rehearsed, course.in_time)
+    objects = yield from fit
     model = model.with_spec(objects=objects)
     score = None if course.best_score is None else (yield from evaluate_events(model, course.split, trainer.device))
     return Settled(model, score, (yield from recall.compare_events(model, trainer.device)))

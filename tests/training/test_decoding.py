@@ -88,6 +88,17 @@ def test_classes_get_a_threshold_too(monkeypatch):
     assert finish(fit_objects_events(model, [classes], CPU)).threshold < 0.45
 
 
+def test_no_more_settings_are_tried_when_the_time_is_up(monkeypatch):
+    shown(monkeypatch, np.where(LABELS > 0, 0.95, 0.65))
+    model = nu.new_model("unet", width=4, depth=1)
+    left = iter([True, True])
+    tried = []
+    decoded = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda *args: tried.append(args[2]) or decoded(*args))
+    finish(fit_objects_events(model, [field()], CPU, in_time=lambda: next(left, False)))
+    assert len(tried) == 3  # the model's own, and two others
+
+
 def test_a_size_in_pixels_of_the_network_is_not_taken_for_one_of_the_image(monkeypatch):
     debris = np.zeros(LABELS.shape, bool)
     debris[1:5, 2::18] = debris[1:5, 3::18] = True

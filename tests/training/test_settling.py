@@ -47,7 +47,7 @@ def settled(monkeypatch, rates, checked=True, classes=None, forget=False):
         return found(rates[share_of(model)])
         yield
 
-    def own(model, fields, device, rehearsed):
+    def own(model, fields, device, rehearsed, in_time):
         return model.spec.objects
         yield
 
@@ -57,7 +57,10 @@ def settled(monkeypatch, rates, checked=True, classes=None, forget=False):
     everywhere = np.ones((4, 4), bool)
     field = settling.Field(np.zeros((1, 4, 4), np.float32), np.zeros((4, 4), np.uint32), everywhere, ~everywhere)
     course = SimpleNamespace(
-        weights=NEW, best_score=found(rates[1.0]) if checked else None, split=SimpleNamespace(fields=(field,))
+        weights=NEW,
+        best_score=found(rates[1.0]) if checked else None,
+        split=SimpleNamespace(fields=(field,)),
+        in_time=lambda: True,
     )
     trainer = Trainer(MODEL, FineTuneConfig(classes=classes), CPU)
     return finish(settle_events(trainer, course, Recall(None, forget))), asked

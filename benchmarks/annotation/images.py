@@ -25,15 +25,18 @@ FIRST_TEST_SECTION = 16
 CHOOSING_SHARE, CHOOSING_SEED = 0.35, 0
 
 GREY = Normalization(channels="grey", polarity="bright-objects")
+# The median of a section tells nothing of what is bright: a third of it is membrane.
+AS_IS = Normalization(channels="grey")
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image of (Y, X[, C]) with labels (Y, X): object ids, or 1 for membrane."""
+    """An image of (Y, X[, C]) with labels (Y, X): object ids, or 1 for membrane, which is `dark`."""
 
     name: str
     pixels: np.ndarray
     labels: np.ndarray
+    dark: bool = False
 
     @property
     def axes(self) -> str:
@@ -47,11 +50,12 @@ class Sample:
 
     @cached_property
     def grey(self) -> np.ndarray:
-        """(Y, X) float32, objects bright, 0 to 1 between two percentiles."""
-        statistics = finish(statistics_events(self.image, GREY))
+        """(Y, X) float32, what is looked for bright, 0 to 1 between two percentiles."""
+        statistics = finish(statistics_events(self.image, AS_IS if self.dark else GREY))
         size = self.image.sizes
         block = self.image.read(0, slice(0, 1), slice(0, size["Y"]), slice(0, size["X"]))
-        return statistics.normalize(block, 0)[0, 0]
+        bright = statistics.normalize(block, 0)[0, 0]
+        return 1 - bright if self.dark else bright
 
 
 def read_samples(data: Path, kind: Kind, split: Split) -> list[Sample]:
@@ -66,7 +70,7 @@ def read_samples(data: Path, kind: Kind, split: Split) -> list[Sample]:
 def _sections(folder: Path, split: Split) -> list[Sample]:
     volume, membrane = tifffile.imread(folder / "volume.tif"), tifffile.imread(folder / "membrane_labels.tif")
     numbers = range(FIRST_TEST_SECTION) if split == "train" else range(FIRST_TEST_SECTION, len(volume))
-    return [Sample(f"section {n}", volume[n], _ids(membrane[n])) for n in numbers]
+    return [Sample(f"section {n}", volume[n], _ids(membrane[n]), dark=True) for n in numbers]
 
 
 def _ids(labels: np.ndarray) -> np.ndarray:

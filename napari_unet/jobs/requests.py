@@ -11,19 +11,24 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_unet.events import HeldOut
-from napari_unet.inference.config import Cost, InferenceConfig
+from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.adapted import AdaptRequest
+from napari_unet.jobs.batching import BatchRequest, BatchResult
+from napari_unet.jobs.costing import CostRequest, CostResult
 from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.references import Answers, AnswerValue, ArrayRef, ImageRef, ModelRef, Region
 from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
-from napari_unet.networks.spec import Config, NetworkSpec
+from napari_unet.networks.spec import Config
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.weights.report import LoadReport
 from napari_unet.weights.spec import ModelSpec
 
 # What is named here is imported from here; the rest is public as in any module.
-__all__ = ["AdaptRequest", "AnswerValue", "Answers", "ArrayRef", "ImageRef", "ModelRef", "Region"]
+__all__ = [
+    "AdaptRequest", "AnswerValue", "Answers", "ArrayRef", "BatchRequest", "CostRequest", "CostResult", "ImageRef",
+    "ModelRef", "Region",
+]  # fmt: skip
 
 
 class SegmentRequest(Config):
@@ -192,15 +197,6 @@ class FlipRequest(Config):
     gains: ArrayRef
 
 
-class CostRequest(Config):
-    """Estimate what a network costs on an image of `size` (T, Z, Y, X)."""
-
-    kind: Literal["cost"] = "cost"
-    network: NetworkSpec
-    size: tuple[int, int, int, int]
-    inference: InferenceConfig = InferenceConfig()
-
-
 Request = Annotated[
     SegmentRequest
     | ObjectsRequest
@@ -212,7 +208,8 @@ Request = Annotated[
     | DownloadRequest
     | FlipRequest
     | DiameterRequest
-    | CostRequest,
+    | CostRequest
+    | BatchRequest,
     Field(discriminator="kind"),
 ]
 
@@ -379,13 +376,6 @@ class FlipResult(Config):
     fields: int
 
 
-class CostResult(Config):
-    """What a network costs."""
-
-    kind: Literal["cost"] = "cost"
-    cost: Cost
-
-
 JobResult = Annotated[
     SegmentResult
     | MergeResult
@@ -395,6 +385,7 @@ JobResult = Annotated[
     | DownloadResult
     | FlipResult
     | DiameterResult
-    | CostResult,
+    | CostResult
+    | BatchResult,
     Field(discriminator="kind"),
 ]

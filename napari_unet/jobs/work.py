@@ -22,6 +22,8 @@ from napari_unet.inference.diameters import diameter_events
 from napari_unet.inference.flipping import flip_events
 from napari_unet.inference.pipeline import Wish
 from napari_unet.inference.segmentation import segment_events
+from napari_unet.jobs.batches import batch_events, open_recipe
+from napari_unet.jobs.batching import BatchRequest, BatchResult
 from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.opening import compare_events, download_events, open_events
 from napari_unet.jobs.requests import (
@@ -98,7 +100,7 @@ class ModelCache:
 _models = ModelCache()
 
 
-def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: C901, PLR0911  # one a request
+def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: C901, PLR0911, PLR0912  # one a request
     """Open what a request names and return the work; nothing is read before its first event.
 
     Parameters
@@ -133,6 +135,8 @@ def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: C9
             return _diameter(request)
         case CostRequest():
             return _cost(request)
+        case BatchRequest():
+            return _batch(request)
         case _:
             assert_never(request)
 
@@ -354,3 +358,11 @@ def _cost(request: CostRequest) -> Generator[Event, None, CostResult]:
     config = request.inference
     cost = estimate_cost(request.network, request.size, config.device, config.tile, config.turns)
     return CostResult(cost=cost)
+
+
+def _batch(request: BatchRequest) -> Generator[Event, None, BatchResult]:
+    yield Progress("Loading the model", 0, 1)
+    recipe, model = open_recipe(request.recipe)
+    images = [place.image for place in request.images]
+    report = yield from batch_events(recipe, model, images, Path(request.folder), overwrite=request.overwrite)
+    return BatchResult(done=report.count("done"), skipped=report.count("skipped"), failed=report.count("failed"))

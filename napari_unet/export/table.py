@@ -27,8 +27,8 @@ def save_table(
     Parameters
     ----------
     path : str or path-like
-        ``.csv``: UTF-8, comma, point as the decimal sign, floats with seven significant digits, an empty cell where there
-        is no number. ``.parquet``: all digits and the columns' types; needs pyarrow.
+        ``.csv``: UTF-8, comma, point as the decimal sign, floats with seven significant digits, an empty cell where
+        there is no number. ``.parquet``: all digits and the columns' types; needs pyarrow.
     table : dict of str to (objects,) arrays
         As `measure` returns it; units are in the names.
     image_name : str, optional
@@ -69,14 +69,14 @@ def _cell(value: object) -> str:
 
 def _parquet(columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
     try:
-        import pyarrow as arrow
+        import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise ExportError(
             "Parquet needs the package pyarrow, which is not installed. Install it with "
             '`pip install "napari-unet[parquet]"`, or save the table as .csv.'
         ) from error
-    packed = arrow.BufferOutputStream()
-    parquet.write_table(arrow.table({name: arrow.array(column) for name, column in columns.items()}), packed)
+    packed = pa.BufferOutputStream()
+    parquet.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), packed)
     content: bytes = packed.getvalue().to_pybytes()
     return content

@@ -273,6 +273,42 @@ def export(
 
 
 @app.command()
+def share(  # noqa: PLR0913, PLR0917  # one parameter an option
+    model: Annotated[str, typer.Argument(help="Name of a model, or a weights file.")],
+    out: Annotated[
+        Path, typer.Option(help="File: .safetensors (ours), .zip (bioimage.io), .pt (TorchScript) or .onnx.")
+    ],
+    author: Annotated[list[str] | None, typer.Option(help="Of a package: who made the model; repeat for more.")] = None,
+    description: Annotated[str, typer.Option(help="Of a package: what the model finds, in what images.")] = "",
+    licence: Annotated[str, typer.Option("--license", help="Of a package, such as CC0-1.0.")] = "CC-BY-4.0",
+    name: Annotated[str, typer.Option(help="Of a package: the name of the model. By default its own.")] = "",
+    cite: Annotated[list[str] | None, typer.Option(help="Of a package: a DOI to be cited; repeat for more.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Of a package: a word to be found by; repeat for more.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Of a package: its middle becomes the test image, which everybody sees.")
+    ] = None,
+    axes: Axes = None,
+    channels: Channels = None,
+    logits: Annotated[bool, typer.Option("--logits", help="The network gives no probabilities, but logits.")] = False,
+    answer: Answer = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model as a file for somebody else: for this program, or for others."""
+    from napari_unet.cli.options import parse_answers, parse_channels
+    from napari_unet.cli.segmenting import Source
+    from napari_unet.cli.sharing import Picture, share_model
+    from napari_unet.export.sharing import PackageCard, ShareOptions, format_of
+    from napari_unet.networks.spec import checked
+
+    about = {"description": description, "license": licence, "name": name, "cite": cite or (), "tags": tag or ()}
+    card = checked(PackageCard, authors=author, **about) if author else None
+    output = "logits" if logits else "probabilities"
+    options = checked(ShareOptions, format=format_of(out), output=output, card=card)
+    picture = None if image is None else Picture(path=image, axes=axes, channels=parse_channels(channels))
+    share_model(Source(model, parse_answers(answer)), out, options, picture, overwrite=overwrite)
+
+
+@app.command()
 def models(
     inspect: Annotated[
         str | None, typer.Option(help="Open this weights file and tell what was recognised in it, and why.")

@@ -19,17 +19,22 @@ from napari_unet.version import VERSION
 if TYPE_CHECKING:
     from napari_unet.axes import PixelSize
     from napari_unet.errors import NapariUnetError
+    from napari_unet.export.geojson import save_geojson
     from napari_unet.export.onnx import save_onnx
+    from napari_unet.export.overlay import save_overlay
     from napari_unet.export.package.card import PackageCard
     from napari_unet.export.package.writing import save_package
+    from napari_unet.export.rois import save_rois
+    from napari_unet.export.table import save_table
     from napari_unet.export.tiff import save_masks
     from napari_unet.export.torchscript import save_torchscript
-    from napari_unet.imaging.reading import read_image
+    from napari_unet.imaging.reading import read_image, read_labels
     from napari_unet.inference.diameters import estimate_diameter
     from napari_unet.inference.predicting import predict
     from napari_unet.inference.scaling import suggest_normalization
     from napari_unet.inference.segmentation import segment
     from napari_unet.networks.registry import build_network, variants
+    from napari_unet.objects.measuring import measure
     from napari_unet.training.adaptation import adapt
     from napari_unet.training.fit import FineTuneResult, finetune
     from napari_unet.weights.loading import load_model
@@ -50,12 +55,18 @@ _HOMES = {
     "estimate_diameter": "inference.diameters",
     "finetune": "training.fit",
     "load_model": "weights.loading",
+    "measure": "objects.measuring",
     "new_model": "weights.model",
     "predict": "inference.predicting",
     "read_image": "imaging.reading",
+    "read_labels": "imaging.reading",
+    "save_geojson": "export.geojson",
     "save_masks": "export.tiff",
     "save_onnx": "export.onnx",
+    "save_overlay": "export.overlay",
     "save_package": "export.package.writing",
+    "save_rois": "export.rois",
+    "save_table": "export.table",
     "save_torchscript": "export.torchscript",
     "segment": "inference.segmentation",
     "suggest_normalization": "inference.scaling",
@@ -75,12 +86,18 @@ __all__ = [
     "estimate_diameter",
     "finetune",
     "load_model",
+    "measure",
     "new_model",
     "predict",
     "read_image",
+    "read_labels",
+    "save_geojson",
     "save_masks",
     "save_onnx",
+    "save_overlay",
     "save_package",
+    "save_rois",
+    "save_table",
     "save_torchscript",
     "segment",
     "suggest_normalization",

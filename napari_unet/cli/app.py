@@ -257,19 +257,32 @@ def adapt(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
-def export(
-    labels: Annotated[Path, typer.Argument(help="A label image in any format that can be read.")],
-    out: Annotated[Path, typer.Option(help="File for the mask TIFF.")],
+def export(  # noqa: PLR0913, PLR0917  # one parameter an option
+    labels: Annotated[
+        Path, typer.Argument(help="A label image, masks of Cellpose, ROIs of Fiji or outlines of QuPath (GeoJSON).")
+    ],
+    out: Annotated[Path, typer.Option(help="A file, whose suffix says what it will be; or a folder.")],
+    formats: Format = None,
+    image: Annotated[
+        Path | None, typer.Option(help="The image that they belong to: for intensities, pictures and its size.")
+    ] = None,
     table: Table = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Names of the labels 1, 2 and so on, if these are classes: cell,debris.")
+    ] = None,
+    zarr_version: ZarrVersion = "0.5",
     axes: Axes = None,
     pixel_size: PixelSize = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a label image as a mask TIFF that other programs can open."""
-    from napari_unet.cli.exporting import export_labels
-    from napari_unet.cli.options import parse_pixel_size
+    """Write labels of any program for other programs: masks, tables, outlines and pictures."""
+    from napari_unet.cli.exporting import Exported, export_labels
+    from napari_unet.cli.options import parse_names, parse_outputs, parse_pixel_size
 
-    export_labels(labels, out, table, axes=axes, pixel_size=parse_pixel_size(pixel_size), overwrite=overwrite)
+    named = tuple(parse_names(classes) or ())
+    what = Exported(labels, out, image, table, axes=axes, pixel_size=parse_pixel_size(pixel_size), classes=named)
+    options = None if formats is None else parse_outputs(formats, zarr_version=zarr_version)
+    export_labels(what, options, overwrite=overwrite)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any
 from napari_unet.axes import PixelSize
 from napari_unet.cli.running import RunOptions, run_images
 from napari_unet.export.outputs import ExportOptions
+from napari_unet.export.targets import check_free
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.image_lists import find_images
 from napari_unet.jobs.recipes import Recipe, make_recipe, recipe_model, write_recipe
@@ -100,6 +101,8 @@ def segment_files(sources: Sequence[str], typed: Typed, options: RunOptions, sav
         If nothing can be done at all.
     """
     images = find_images(sources, options.folder)
+    if save_recipe is not None:
+        check_free(save_recipe, overwrite=options.overwrite)
     model = typed.source.load()
     recipe = typed.recipe(model.spec)
     if save_recipe is not None:

@@ -20,7 +20,7 @@ from napari_unet.export.tiff import (
     save_masks_events,
     save_probabilities_events,
 )
-from napari_unet.imaging.image import ArrayLike, from_canonical
+from napari_unet.imaging.image import ArrayLike, from_canonical, open_image
 from napari_unet.objects.measuring import Table, measure
 
 
@@ -81,7 +81,13 @@ def _write_probabilities(path: Path, result: Result, options: ExportOptions) -> 
 
 
 def _write_zarr(path: Path, result: Result, options: ExportOptions) -> Generator[Event, None, None]:
-    raise NotImplementedError
+    from napari_unet.export.ome_zarr import save_ome_zarr_events
+
+    labels, axes = _labels(result)
+    image = open_image(labels, axes, result.pixel_size, result.name)
+    classes = result.classes if result.meaning == "semantic" else ()
+    work = save_ome_zarr_events(path, result.image, {"masks": image}, classes=classes, version=options.zarr_version)
+    yield from work
 
 
 def _write_table(path: Path, result: Result) -> None:

@@ -199,6 +199,8 @@ def write_outputs_events(
                 write_sidecar(staged / file, result.provenance, VALUES[output])
         yield Progress("Putting the results in place", len(files), len(files))
         _move_in(staged, folder)
+        for file in set(file_names(stem, options).values()) - set(files.values()):
+            (folder / file).unlink(missing_ok=True)  # of a former result
     return tuple(folder / file for file in files.values())
 
 

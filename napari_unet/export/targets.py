@@ -50,6 +50,21 @@ def check_free(target: Path, *, overwrite: bool) -> None:
         raise ExportError(f'"{target}" already exists; use --overwrite to replace it.')
 
 
+def check_place(target: Path, *, overwrite: bool) -> None:
+    """Check that a file, or a Zarr store, may be put at `target`.
+
+    Raises
+    ------
+    ExportError
+        As `check_free`; a store may replace a store.
+    """
+    if target.suffix.lower() == ".zarr" and target.is_dir():
+        if not overwrite:
+            raise ExportError(f'"{target}" already exists; use --overwrite to replace it.')
+        return
+    check_free(target, overwrite=overwrite)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder for results if it is missing.
 

@@ -207,6 +207,11 @@ def _files(image: BatchImage, options: ExportOptions) -> tuple[str, ...]:
     return tuple(str(file) for file in file_names(image.stem, options).values())
 
 
+def _named(image: BatchImage, files: Iterable[str]) -> tuple[str, ...]:
+    """Return how the ledger names files of an image."""
+    return tuple((image.folder / file).as_posix() for file in files)
+
+
 def _check_free(batch: _Batch, image: BatchImage, *, known: bool) -> None:
     """Check that no file of the user is replaced.
 
@@ -216,9 +221,9 @@ def _check_free(batch: _Batch, image: BatchImage, *, known: bool) -> None:
         If one would be.
     """
     unfinished = batch.ledger.unfinished(image.name)
-    for file in _files(image, batch.recipe.export):
-        target = batch.folder / image.folder / file
-        if not target.exists() or batch.overwrite or (image.folder / file).as_posix() in unfinished:
+    for file in _named(image, _files(image, batch.recipe.export)):
+        target = batch.folder / file
+        if not target.exists() or batch.overwrite or file in unfinished:
             continue
         why = ", and was made with other settings or of another state of the image" if known else ""
         raise ExportError(f'"{target}" already exists{why}; use --overwrite to replace it.')
@@ -236,13 +241,12 @@ def _image_events(batch: _Batch, item: BatchImage, stamp: str) -> Generator[Even
     options = recipe.objects_for(model.spec, how.diameter_px)
     segmentation, maps = yield from _segment_events(model, image, how, options, recipe.export)
     make_folder(folder)
-    files = _files(item, recipe.export)
-    named = tuple((item.folder / file).as_posix() for file in files)
-    batch.ledger.begin(item.name, named)
+    batch.ledger.begin(item.name, _named(item, _files(item, recipe.export)))
     origin = _provenance(batch, item, image, how, options)
     result = result_of(model, image, segmentation.labels, maps, origin)
     written = yield from write_outputs_events(folder, item.stem, result, recipe.export)
-    batch.ledger.finish(item.name, Entry(batch.digest, stamp, segmentation.count, named))
+    files = _named(item, (file.name for file in written))
+    batch.ledger.finish(item.name, Entry(batch.digest, stamp, segmentation.count, files))
     return "done", _in_words(model, segmentation, how), segmentation.count, tuple(map(str, written))
 
 

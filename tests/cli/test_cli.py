@@ -198,28 +198,6 @@ def test_finetune_says_what_is_wrong(run, tiny, corrected, tmp_path):
     assert not (tmp_path / "new.safetensors").exists()
 
 
-def test_export_writes_masks_and_table(run, tmp_path):
-    labels = np.zeros((3, 20, 30), "int64")
-    labels[1, 5:9, 5:9] = 300
-    np.save(tmp_path / "labels.npy", labels)
-    words = ["--out", tmp_path / "masks.tif", "--table", tmp_path / "masks.csv", "--pixel-size", "2,0.5,0.5"]
-    code, out, err = run("export", tmp_path / "labels.npy", *words)
-    assert code == 0, err
-    assert "1 objects" in out
-    with tifffile.TiffFile(tmp_path / "masks.tif") as tiff:
-        np.testing.assert_array_equal(tiff.asarray(), labels)
-        assert tiff.imagej_metadata["spacing"] == 2
-    with (tmp_path / "masks.csv").open(encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 1
-
-
-def test_export_of_something_else_is_a_sentence(run, tmp_path):
-    (tmp_path / "labels.txt").write_text("no image")
-    code, _, err = run("export", tmp_path / "labels.txt", "--out", tmp_path / "masks.tif")
-    assert code == 1
-    assert "labels.txt" in err
-
-
 def test_models_lists_own_models_and_variants(run, tiny):
     own_folder().mkdir(parents=True)
     (own_folder() / "mine.safetensors").write_bytes(tiny.read_bytes())

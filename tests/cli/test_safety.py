@@ -233,7 +233,8 @@ def test_segment_replaces_results_only_when_told_to(run, tiny, cells, tmp_path, 
 
 
 def test_export_never_replaces_its_input_nor_other_files_unasked(run, tmp_path):
-    source, existing = tmp_path / "labels.tif", tmp_path / "existing.tif"
+    source, existing, folder = tmp_path / "labels.tif", tmp_path / "existing.tif", tmp_path / "folder.tif"
+    folder.mkdir()
     tifffile.imwrite(source, np.ones((20, 30), "uint16"))
     existing.write_bytes(b"existing")
     new = tmp_path / "new.tif"
@@ -242,10 +243,10 @@ def test_export_never_replaces_its_input_nor_other_files_unasked(run, tmp_path):
         (["--out", source], "would replace"),
         (["--out", source, "--overwrite"], "would replace"),
         (["--out", new, "--table", source, "--overwrite"], "would replace"),
-        (["--out", new, "--table", new], "Both the masks and the table"),
+        (["--out", new, "--table", new], "Two files would be written"),
         (["--out", existing], "already exists; use --overwrite to replace it"),
         (["--out", new, "--table", existing], "already exists"),
-        (["--out", tmp_path, "--overwrite"], "is a folder"),
+        (["--out", folder, "--overwrite"], "is a folder"),
     ):
         code, out, err = run("export", source, *words)
         assert (code, out) == (1, "")

@@ -16,6 +16,7 @@ from napari_unet.gui.desk import Desk
 from napari_unet.gui.exporting import Exporting
 from napari_unet.gui.finetuning import FineTuning
 from napari_unet.gui.halting import Halting
+from napari_unet.gui.importing import Importing
 from napari_unet.gui.keeping import Keeper
 from napari_unet.gui.lineage import Lineage
 from napari_unet.gui.merging import Merging
@@ -56,6 +57,7 @@ class Controller:
         self.sizing = Sizing(desk)
         self.keeper = Keeper(desk)
         self.correcting = Correcting(desk, self.keeper)
+        self.importing = Importing(desk, self.correcting)
         self.tools = Toolbox(desk, lambda: self.segmenting.kept)
         self.objects = ObjectTable(desk)
         self.vouching = Vouching(desk)

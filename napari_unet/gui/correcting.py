@@ -55,6 +55,20 @@ class Correcting:
         """Make a correction layer of the prediction, or an empty one."""
         self._desk.attempt(self._start)
 
+    def start_with(self, labels: npt.NDArray[np.uint32]) -> None:
+        """Make a correction layer of labels that the user has brought; the chosen image must have none.
+
+        Parameters
+        ----------
+        labels : (T, Z, Y, X) uint32
+        """
+        layer = self._desk.image_layer()
+        frame = layers.frame_of(layer, self._desk.chosen_image().axes)
+        prediction = layers.find(self._desk.viewer, "prediction", layers.layer_id(layer))
+        if prediction is not None:
+            prediction.visible = False
+        self._begin(layer, frame, np.array(frame.from_tzyx(labels)))
+
     def mark(self, extent: Extent) -> None:
         """Mark a region as reviewed."""
         self._desk.attempt(lambda: self._set_reviewed(extent, 1))
@@ -79,15 +93,18 @@ class Correcting:
             self._desk.state.tell("There is a correction layer already: go on painting in it.")
             return
         frame = layers.frame_of(layer, image.axes)
-        labels = self._first_labels(layer, frame)
+        self._begin(layer, frame, self._first_labels(layer, frame))
+        self._desk.state.tell(
+            "Paint, erase and fill in the correction layer; then mark what you have checked as reviewed."
+        )
+
+    def _begin(self, layer: ImageLayer, frame: layers.Frame, labels: npt.NDArray[np.uint32]) -> None:
+        """Make the layers of a correction, and keep them from now on."""
         correction = self._add_layers(layer, frame, labels)
         self._name_classes(correction)
         self._counter.follow(layers.layer_id(layer))
         self._keeper.begin(layers.layer_id(layer))
-        _activate(viewer, correction)
-        self._desk.state.tell(
-            "Paint, erase and fill in the correction layer; then mark what you have checked as reviewed."
-        )
+        _activate(self._desk.viewer, correction)
 
     def _adopt(self, image: str) -> None:
         """Go on with layers that were brought back."""

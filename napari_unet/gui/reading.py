@@ -39,7 +39,7 @@ def read_weights(path: str | Sequence[str], stack: bool = False) -> list[tuple[A
     if viewer is None:
         raise ModelError("There is no napari window that could open the weights. Open them with nu.load_model.")
     first = path if isinstance(path, str) else path[0]
-    show_model_step(viewer)
+    show_step(viewer, "Model")
     controller_of(viewer).opening.open_file(first)
     return NOTHING_TO_SHOW
 
@@ -69,22 +69,22 @@ def _names_variables(path: Path) -> bool:
     return len(named) >= _FEWEST_ARRAYS
 
 
-def show_model_step(viewer: napari.Viewer) -> Panel:
-    """Bring the Model step to the front, in the panel that is open or in a new workbench."""
-    panel = _open_panel(viewer)
+def show_step(viewer: napari.Viewer, title: str) -> Panel:
+    """Bring a step to the front, in a panel that is open or in a new workbench."""
+    panel = _open_panel(viewer, title)
     if panel is None:
         _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "U-Net workbench")
         assert isinstance(panel, Panel)
-    panel.show_step("Model")
+    panel.show_step(title)
     _raise(panel)
     return panel
 
 
-def _open_panel(viewer: napari.Viewer) -> Panel | None:
-    """Find a panel with the Model step, the workbench first."""
+def _open_panel(viewer: napari.Viewer, title: str) -> Panel | None:
+    """Find a panel with a step, the workbench first."""
     panels = [widget for widget in viewer.window.dock_widgets.values() if isinstance(widget, Panel)]
-    with_model = [panel for panel in panels if "Model" in panel.titles]
-    return max(with_model, key=lambda panel: len(panel.titles), default=None)
+    with_step = [panel for panel in panels if title in panel.titles]
+    return max(with_step, key=lambda panel: len(panel.titles), default=None)
 
 
 def _raise(panel: Panel) -> None:

@@ -39,6 +39,7 @@ class Activity(StrEnum):
     FINE_TUNING = "Fine-tuning"
     EXPORTING = "Exporting"
     WRITING = "Writing files"
+    BRINGING = "Opening masks"
     OPENING = "Opening"
     COMPARING = "Trying each answer"
     DOWNLOADING = "Downloading"

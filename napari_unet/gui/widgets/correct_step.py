@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.icons import icon
@@ -23,6 +23,9 @@ from napari_unet.gui.widgets.saving_line import SavingLine
 from napari_unet.gui.widgets.style import icon_colours
 from napari_unet.gui.widgets.tool_bar import ToolBar
 
+KINDS_OF_MASKS = (
+    "Masks and outlines (*.tif *.tiff *.png *.npy *.zip *.roi *.geojson *.json *.geojson.gz *.json.gz);;All files (*)"
+)
 _FIRST = (
     "Correct what the model got wrong, and mark what you have checked: only that is learned from, "
     "and segmenting again never changes it."
@@ -46,6 +49,11 @@ class CorrectStep(Step):
             "Objects",
             "Open the table of objects: click a row to go there, click an object to find its row",
             controller.objects.open_dock,
+        )
+        self.bring = quiet_button(
+            "Open masks…",
+            "Take labels of another program for this image: Cellpose, Fiji ROIs, QuPath GeoJSON, or a label image",
+            self._bring,
         )
         self.obstacle, self.how = sentence(name="warning"), sentence()
         self.visible = button(
@@ -86,6 +94,7 @@ class CorrectStep(Step):
     def _lay_out(self) -> None:
         title = QHBoxLayout()
         title.addWidget(heading("Correct"), 1)
+        title.addWidget(self.bring)
         title.addWidget(self.objects)
         self.column.addLayout(title)
         self.add(self.saving, self.obstacle, self.start, self.how, self.tools)
@@ -105,6 +114,11 @@ class CorrectStep(Step):
         self.add(self.reviewing)
         self.column.addStretch(1)
 
+    def _bring(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open masks", "", KINDS_OF_MASKS)
+        if path:
+            self.controller.importing.open_masks(path)
+
     def _mine(self) -> ReviewedCount | None:
         return next((c for c in self.state.counts if c.image == self.state.image), None)
 
@@ -123,6 +137,7 @@ class CorrectStep(Step):
     def _enable(self) -> None:
         started = self._mine() is not None
         self.start.setEnabled(self.state.image is not None)
+        self.bring.setEnabled(self.state.image is not None and not self.state.busy)
         self.reviewing.setVisible(started)
         self.plane.setVisible(bool({"T", "Z"} & {*self.state.axes}))
         for mark in (self.visible, self.plane, self.everything, self.clear):

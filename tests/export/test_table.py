@@ -1,15 +1,13 @@
-"""Tables and pictures of objects."""
+"""Tables of objects."""
 
 import csv
 import os
 import sys
 
-import imagecodecs
 import numpy as np
 import pytest
 
-from napari_unet.errors import ExportError, LabelsError
-from napari_unet.export.overlay import OUTLINE, overlay, save_overlay
+from napari_unet.errors import ExportError
 from napari_unet.export.table import save_table
 
 TABLE = {"label": np.array([3, 70_000]), "area_um2": np.array([1.25, 1e-7 / 3]), "mean": np.array([np.nan, 1.0])}
@@ -86,40 +84,3 @@ def test_failed_save_keeps_the_old_table(tmp_path, monkeypatch):
         save_table(path, {"a": np.zeros(2)})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
-
-
-LABELS = np.zeros((20, 30), int)
-LABELS[5:15, 5:15] = 1
-LABELS[5:15, 15:25] = 2
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.arange(600, dtype=np.uint16).reshape(20, 30),
-        np.full((20, 30), 7.0),
-        np.full((20, 30, 3), 9, np.uint8),
-        np.full((20, 30, 4), 9, np.uint8),
-        np.where(np.arange(600).reshape(20, 30) == 3, np.nan, 1.0),
-    ],
-    ids=["uint16", "constant", "rgb", "rgba", "nan"],
-)
-def test_outlines_separate_objects(tmp_path, image):
-    picture = imagecodecs.png_decode(save_overlay(tmp_path / "o.png", image, LABELS).read_bytes())
-    assert picture.shape == (20, 30, 3)
-    outlined = (picture == OUTLINE).all(-1)
-    assert outlined[5, 5:25].all()
-    assert outlined[10, 14:16].all()
-    assert not outlined[10, 8:12].any()
-    assert not outlined[:4].any()
-
-
-def test_image_is_not_painted_on():
-    image = np.full((20, 30, 3), 9, np.uint8)
-    overlay(image, LABELS)
-    assert (image == 9).all()
-
-
-def test_labels_of_another_size_are_refused():
-    with pytest.raises(LabelsError, match="Choose the labels"):
-        overlay(np.zeros((4, 4)), LABELS)

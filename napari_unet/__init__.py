@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from napari_unet.inference.predicting import predict
     from napari_unet.inference.scaling import suggest_normalization
     from napari_unet.inference.segmentation import segment
+    from napari_unet.jobs.batches import BatchReport, run_recipe
+    from napari_unet.jobs.recipes import Recipe, read_recipe, write_recipe
     from napari_unet.networks.registry import build_network, variants
     from napari_unet.objects.measuring import measure
     from napari_unet.training.adaptation import adapt
@@ -44,12 +46,14 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
+    "BatchReport": "jobs.batches",
     "FineTuneResult": "training.fit",
     "LoadReport": "weights.report",
     "Model": "weights.model",
     "NapariUnetError": "errors",
     "PackageCard": "export.package.card",
     "PixelSize": "axes",
+    "Recipe": "jobs.recipes",
     "adapt": "training.adaptation",
     "build_network": "networks.registry",
     "estimate_diameter": "inference.diameters",
@@ -60,6 +64,8 @@ _HOMES = {
     "predict": "inference.predicting",
     "read_image": "imaging.reading",
     "read_labels": "imaging.reading",
+    "read_recipe": "jobs.recipes",
+    "run_recipe": "jobs.batches",
     "save_geojson": "export.geojson",
     "save_masks": "export.tiff",
     "save_onnx": "export.onnx",
@@ -71,15 +77,18 @@ _HOMES = {
     "segment": "inference.segmentation",
     "suggest_normalization": "inference.scaling",
     "variants": "networks.registry",
+    "write_recipe": "jobs.recipes",
 }
 
 __all__ = [
+    "BatchReport",
     "FineTuneResult",
     "LoadReport",
     "Model",
     "NapariUnetError",
     "PackageCard",
     "PixelSize",
+    "Recipe",
     "__version__",
     "adapt",
     "build_network",
@@ -91,6 +100,8 @@ __all__ = [
     "predict",
     "read_image",
     "read_labels",
+    "read_recipe",
+    "run_recipe",
     "save_geojson",
     "save_masks",
     "save_onnx",
@@ -102,6 +113,7 @@ __all__ = [
     "segment",
     "suggest_normalization",
     "variants",
+    "write_recipe",
 ]
 
 

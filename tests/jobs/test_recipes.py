@@ -1,6 +1,7 @@
 """A recipe is a file that says all that turns images into results."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -128,3 +129,12 @@ def test_a_file_that_is_no_recipe_is_a_sentence(tmp_path, recipe):
         write_recipe(tmp_path / "mine.txt", recipe)
     with pytest.raises(nu.NapariUnetError, match="cannot be read"):
         read_recipe(tmp_path / "nothing.yaml")
+
+
+def test_the_recipe_that_the_documentation_shows_can_be_used(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    shown = page.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "shown.yaml").write_text(shown)
+    recipe = read_recipe(tmp_path / "shown.yaml")
+    assert recipe.estimates
+    assert set(yaml.safe_load(shown)) == set(Recipe.model_fields)

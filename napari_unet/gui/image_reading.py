@@ -108,7 +108,7 @@ def image_layer(image: Image, levels: Sequence[ArrayLike], name: str) -> LayerDa
     """
     size, axes = image.sizes, image.axes
     rgb = axes.endswith("C") and size["C"] in {3, 4} and image.dtype in _COLOURS
-    shown = _in_view_order(axes, rgb=rgb)
+    shown = in_view_order(axes, rgb=rgb)
     arrays = [_ordered(array, axes, shown) for array in (image.array, *levels)]
     about = {"name": name, "rgb": rgb, **_placement(image, without(shown, "C") if rgb else shown)}
     if levels:
@@ -122,13 +122,13 @@ def labels_layer(image: Image, name: str) -> LayerData:
     array: Any = image.array
     if "C" in image.axes:
         array = array[tuple(0 if axis == "C" else slice(None) for axis in image.axes)]
-    shown = _in_view_order(axes, rgb=False)
+    shown = in_view_order(axes, rgb=False)
     if pixel_bytes(array.shape, array.dtype) <= EDITABLE_BYTES:
         array = np.array(array)
     return (_ordered(array, axes, shown), {"name": name, **_placement(image, shown)}, "labels")
 
 
-def _in_view_order(axes: str, *, rgb: bool) -> str:
+def in_view_order(axes: str, *, rgb: bool) -> str:
     """Put Y and X last, before colours: napari shows the last two."""
     return without(axes, "YXC" if rgb else "YX") + ("YXC" if rgb else "YX")
 

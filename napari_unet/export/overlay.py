@@ -111,7 +111,8 @@ def _inner_edges(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
 def _palette() -> npt.NDArray[np.uint8]:
     """Return bright colours; those of ids that follow each other are far apart."""
     hues = (0.14 + np.arange(_COLOURS) * _GOLDEN) % 1
-    colours = [colorsys.hsv_to_rgb(hue, 0.85 - 0.25 * (i % 3) / 2, 1.0) for i, hue in enumerate(hues.tolist())]
+    # blue on black is hard to see unless it is mixed with white
+    colours = [colorsys.hls_to_rgb(hue, 0.72 if 0.55 < hue < 0.85 else 0.6, 1.0) for hue in hues.tolist()]
     return np.rint(255 * np.array(colours)).astype(np.uint8)
 
 

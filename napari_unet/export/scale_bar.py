@@ -44,14 +44,14 @@ def draw_scale_bar(picture: npt.NDArray[np.uint8], pixel_um: float) -> bool:
     bool
         Whether there was room for it.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
     height, width = picture.shape[:2]
     length_um, name = round_length(_SHARE * width * pixel_um)
     length = max(1, round(length_um / pixel_um))
-    size = max(11, min(height, width) // 28)
-    font: Any = _font(size)
-    left, top, right, bottom = font.getbbox(name)
+    size = max(13, min(height, width) // 28)
+    font: Any = ImageFont.load_default(size)
+    left, top, right, bottom = font.getbbox(_drawable(name))
     text_width, text_height = right - left, bottom - top
     thick, margin = max(2, size // 4), max(4, size // 2)
     wide = max(length, text_width) + 2 * margin
@@ -64,14 +64,29 @@ def draw_scale_bar(picture: npt.NDArray[np.uint8], pixel_um: float) -> bool:
     bar = (round(middle - length / 2), bar_top, round(middle - length / 2) + length - 1, bar_top + thick - 1)
     draw.rectangle((bar[0] - 1, bar[1] - 1, bar[2] + 1, bar[3] + 1), fill=_BLACK)
     draw.rectangle(bar, fill=_WHITE)
-    at = (middle - text_width / 2 - left, bar_top - margin / 2 - text_height - top)
-    draw.text(at, name, font=font, fill=_WHITE, stroke_width=max(1, size // 12), stroke_fill=_BLACK)
+    at = (middle - text_width / 2 - left, bar_top - margin - text_height - top)
+    _write(draw, at, name, font)
     picture[:] = np.asarray(canvas)
     return True
 
 
-def _font(size: int) -> Any:  # noqa: ANN401  # two kinds without a common class
-    """Return the font that comes with Pillow."""
-    from PIL import ImageFont
+def _drawable(name: str) -> str:
+    """Return a text in the letters of the font that comes with Pillow, which has no µ."""
+    return name.replace("µ", "u")
 
-    return ImageFont.load_default(size)
+
+def _write(draw: Any, at: tuple[float, float], name: str, font: Any) -> None:  # noqa: ANN401
+    """Write white letters with black edges; a µ is a u with a longer stem."""
+    edge = max(1, font.size // 12)
+    stems = []
+    if "µ" in name:
+        before = at[0] + font.getlength(name.partition("µ")[0])
+        left, top, right, bottom = font.getbbox("u")
+        thick = max(1, round((right - left) / 6))
+        foot = at[1] + bottom + (bottom - top) // 3
+        stems = [(round(before + left), at[1] + (top + bottom) / 2, round(before + left) + thick - 1, foot)]
+    for stem in stems:
+        draw.rectangle((stem[0] - edge, stem[1], stem[2] + edge, stem[3] + edge), fill=_BLACK)
+    draw.text(at, _drawable(name), font=font, fill=_WHITE, stroke_width=edge, stroke_fill=_BLACK)
+    for stem in stems:
+        draw.rectangle(stem, fill=_WHITE)

@@ -127,6 +127,8 @@ class ImageDone:
         How many were found; None where that is not known.
     files : tuple of str
         That were written, or that were there.
+    seconds : float, optional
+        How long it took; None if it was skipped.
     """
 
     number: int
@@ -137,6 +139,7 @@ class ImageDone:
     text: str
     objects: int | None = None
     files: tuple[str, ...] = ()
+    seconds: float | None = None
 
 
 Event = Progress | TileDone | HeldOut | StepDone | ValidationDone | ViewDone | ImageBegun | ImageDone | Notice

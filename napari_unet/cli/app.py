@@ -68,6 +68,7 @@ ProbabilityType = Annotated[str, typer.Option(help="Of probability maps: float32
 ZarrVersion = Annotated[str, typer.Option(help="Of OME-Zarr: 0.4 or 0.5.")]
 Sidecar = Annotated[bool, typer.Option(help="Say in a JSON file beside the results what they were made with.")]
 Json = Annotated[bool, typer.Option("--json", help="Tell one JSON object a line on standard output.")]
+Summary = Annotated[bool, typer.Option("--summary", help="Also write a page about all images (HTML).")]
 Table = Annotated[Path | None, typer.Option(help="Also write the table of objects to this CSV file.")]
 
 
@@ -134,6 +135,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
         Path | None, typer.Option(help="Also write all of this to a recipe (.yaml) for `napari-unet run`.")
     ] = None,
     overwrite: Overwrite = False,
+    summary: Summary = False,
     json: Json = False,
 ) -> None:
     """Find objects in images and write a mask TIFF for each. What is done already is skipped."""
@@ -162,12 +164,12 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     given = {name: value for name, value in objects.items() if value is not None}
     source, scale = Source(model, parse_answers(answer)), parse_pixel_size(pixel_size)
     typed = Typed(source, inference, given, pixel_size=scale, estimates=size == "auto", export=export)
-    if not segment_files(images, typed, RunOptions(out, overwrite=overwrite, json=json), save_recipe):
+    if not segment_files(images, typed, RunOptions(out, overwrite=overwrite, json=json, summary=summary), save_recipe):
         raise typer.Exit(1)
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     recipe: Annotated[Path, typer.Argument(help="The recipe (.yaml), as the panel or `segment` writes it.")],
     images: Images,
     out: ResultFolder,
@@ -178,12 +180,13 @@ def run(
         bool, typer.Option("--any-model", help="Use the model even if the recipe was made with another one.")
     ] = False,
     overwrite: Overwrite = False,
+    summary: Summary = False,
     json: Json = False,
 ) -> None:
     """Do with images what a recipe says. What is done already is skipped."""
     from napari_unet.cli.running import RunOptions, run_file
 
-    options = RunOptions(out, overwrite=overwrite, json=json)
+    options = RunOptions(out, overwrite=overwrite, json=json, summary=summary)
     if not run_file(recipe, images, options, any_model=any_model, device=device):
         raise typer.Exit(1)
 

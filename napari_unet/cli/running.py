@@ -15,6 +15,7 @@ from napari_unet.events import Event, ImageBegun, ImageDone, Notice
 from napari_unet.jobs.batches import BatchReport, batch_events, open_recipe
 from napari_unet.jobs.image_lists import BatchImage, find_images
 from napari_unet.jobs.recipes import Recipe, read_recipe
+from napari_unet.jobs.summaries import NAME, check_summary, summary_events
 from napari_unet.weights.model import Model
 
 
@@ -30,11 +31,14 @@ class RunOptions:
         Whether to do all images again and to replace files that exist.
     json : bool
         Whether to tell one JSON object a line on stdout, and nothing else.
+    summary : bool
+        Whether to write a page about all images at the end.
     """
 
     folder: Path
     overwrite: bool = False
     json: bool = False
+    summary: bool = False
 
 
 def run_file(
@@ -87,14 +91,26 @@ def run_images(recipe: Recipe, model: Model, images: Sequence[BatchImage], optio
     Cancelled
         After Ctrl+C; what was done stays, and is skipped the next time.
     """
-    work = batch_events(recipe, model, images, options.folder, overwrite=options.overwrite)
+    if options.summary:
+        check_summary(recipe)
+    batch = batch_events(recipe, model, images, options.folder, overwrite=options.overwrite)
     try:
-        report = run_shown(work, "Images", also=_tell_machines if options.json else _tell_people)
+        report = run_shown(batch, "Images", also=_tell_machines if options.json else _tell_people)
     except Cancelled:
         typer.echo("Give the same command again to go on.", err=True)
         raise
+    if options.summary:
+        work = summary_events(recipe, model.spec, report.images, options.folder / NAME)
+        _tell_page(run_shown(work, "Summary"), options)
     _conclude(report, options)
     return not report.count("failed")
+
+
+def _tell_page(page: Path, options: RunOptions) -> None:
+    if options.json:
+        _line("summary", {"file": str(page)})
+    else:
+        typer.echo(f"Summary: {page}")
 
 
 def _tell_people(event: Event) -> None:

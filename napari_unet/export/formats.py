@@ -93,7 +93,7 @@ def _write_zarr(path: Path, result: Result, options: ExportOptions) -> Generator
 def _write_table(path: Path, result: Result) -> None:
     from napari_unet.export.table import save_table
 
-    save_table(path, measured(result))
+    save_table(path, measured(result), image_name=result.name)
 
 
 def measured(result: Result) -> Table:
@@ -124,7 +124,7 @@ def _write_overlay(path: Path, result: Result) -> None:
     z = size["Z"] // 2
     planes = result.image.read(0, slice(z, z + 1), slice(0, size["Y"]), slice(0, size["X"]))[:, 0]
     picture = np.moveaxis(planes, 0, -1) if len(planes) == 3 else planes[0]
-    save_overlay(path, picture, np.asarray(result.labels[0, z]))
+    save_overlay(path, picture, np.asarray(result.labels[0, z]), result.pixel_size)
 
 
 def _labels(result: Result) -> tuple[ArrayLike, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from napari_unet.atomic import unnamed_file
 from napari_unet.errors import Cancelled, ExportError, ModelError, NapariUnetError
-from napari_unet.events import Event, ImageBegun, ImageDone, Notice, finish_warning
+from napari_unet.events import Event, ImageBegun, ImageDone, Notice, finish, finish_warning
 from napari_unet.export.outputs import ExportOptions, Result, file_names, write_outputs_events
 from napari_unet.export.provenance import ImageOrigin, ModelOrigin, Provenance, provenance_now
 from napari_unet.export.targets import check_targets, make_folder
@@ -27,6 +28,7 @@ from napari_unet.jobs.explaining import explain
 from napari_unet.jobs.image_lists import BatchImage, find_images
 from napari_unet.jobs.ledger import Entry, Ledger, image_stamp
 from napari_unet.jobs.recipes import Recipe, read_recipe, weights_fingerprint
+from napari_unet.jobs.summaries import check_summary, summary_events
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.weights.loading import load_model
 from napari_unet.weights.model import Model
@@ -53,6 +55,7 @@ def run_recipe(
     *,
     overwrite: bool = False,
     any_model: bool = False,
+    summary: str | os.PathLike[str] | None = None,
 ) -> BatchReport:
     """Segment images as a recipe says, and write the results; what is done already is skipped.
 
@@ -68,6 +71,8 @@ def run_recipe(
         Whether to do all images again and to replace files that exist.
     any_model : bool
         Whether to use the model even if it is not the one that the recipe was made with.
+    summary : str or path-like, optional
+        File for a page about the run, ending in ``.html``; needs the masks.
 
     Returns
     -------
@@ -83,7 +88,12 @@ def run_recipe(
     chosen = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     found = find_images(sources, Path(folder))
     chosen, model = open_recipe(chosen, any_model=any_model)
-    return finish_warning(batch_events(chosen, model, found, Path(folder), overwrite=overwrite))
+    if summary is not None:
+        check_summary(chosen)
+    report = finish_warning(batch_events(chosen, model, found, Path(folder), overwrite=overwrite))
+    if summary is not None:
+        finish(summary_events(chosen, model.spec, report.images, Path(summary)))
+    return report
 
 
 def open_recipe(recipe: Recipe, *, any_model: bool = False) -> tuple[Recipe, Model]:
@@ -156,8 +166,10 @@ def batch_events(
     settled = []
     for number, image in enumerate(images, start=1):
         yield ImageBegun(number, len(images), image.name)
+        began = time.perf_counter()
         became = yield from _settle(batch, image)
-        done = ImageDone(number, len(images), image.name, str(image.path), *became)
+        took = None if became[0] == "skipped" else time.perf_counter() - began
+        done = ImageDone(number, len(images), image.name, str(image.path), *became, seconds=took)
         settled.append(done)
         yield done
     return BatchReport(tuple(settled))

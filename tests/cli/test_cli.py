@@ -11,12 +11,13 @@ import pytest
 import tifffile
 
 import napari_unet as nu
-from napari_unet.cli import finetuning
+from napari_unet.cli import completing, finetuning
 from napari_unet.cli.showing import run_shown
 from napari_unet.errors import Cancelled
 from napari_unet.events import ImageBegun, ImageDone, Notice, Progress, StepDone, TileDone, ValidationDone
+from napari_unet.export import outputs
 from napari_unet.export.provenance import read_sidecar
-from napari_unet.weights.bundled import own_folder
+from napari_unet.weights.bundled import bundled, own_folder
 from napari_unet.weights.file import read_spec
 
 
@@ -47,6 +48,39 @@ sys.exit(", ".join(sorted(heavy)) or 0)
     assert done.returncode == 0, done.stderr
     for name in ("segment", "run", "finetune", "export", "models", "demo"):
         assert name in done.stdout
+
+
+def completed(words):
+    """What Tab offers after some words, as bash asks for it."""
+    asked = {"COMP_WORDS": f"napari-unet {words}", "COMP_CWORD": str(words.count(" ") + 1)}
+    environment = os.environ | asked | {"_NAPARI_UNET_COMPLETE": "complete_bash"}
+    program = """
+import sys
+from napari_unet.cli import main
+sys.argv = ["napari-unet"]
+try:
+    main()
+finally:
+    heavy = {"torch", "numpy", "scipy", "skimage", "zarr", "napari", "qtpy"} & set(sys.modules)
+    sys.stderr.write(", ".join(sorted(heavy)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_tab_completes_commands_models_and_formats_without_loading_anything_heavy(own_home):
+    (own_home / "models").mkdir(parents=True)
+    (own_home / "models" / "nuclei-mine.safetensors").touch()
+    assert completed("ru") == ["run"]
+    assert completed("segment --model nuclei-") == sorted(
+        ["nuclei-mine", *(name for name in bundled() if name.startswith("nuclei-"))]
+    )
+    assert completed("segment --format masks,ta") == ["masks,table"]
+
+
+def test_what_is_completed_is_what_can_be_written():
+    assert tuple(outputs.OUTPUTS) == completing.OUTPUTS
 
 
 def test_version(run):

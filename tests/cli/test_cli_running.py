@@ -69,6 +69,26 @@ def test_run_tells_machines_one_object_a_line(run, recipe, folder, tmp_path):
     assert lines[-1] == {"event": "finished", "done": 0, "skipped": 2, "failed": 1}
 
 
+def test_run_writes_a_page_about_all_images_also_those_done_before(run, recipe, folder, tmp_path):
+    (folder / "broken.tif").write_bytes(b"nothing")
+    code, out, err = run("run", recipe, folder, "--out", tmp_path / "first", "--summary")
+    assert code == 1, err
+    page = tmp_path / "first" / "napari-unet-summary.html"
+    assert f"Summary: {page}" in out
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg;base64,") == 2
+    assert "broken.tif" in text
+    assert read_recipe(recipe).model.sha256 in text
+
+
+def test_a_summary_without_masks_is_refused_before_anything_is_done(run, tiny, folder, tmp_path):
+    words = ["-m", tiny, "--out", tmp_path / "out", "-f", "table", "--summary"]
+    code, _, err = run("segment", folder, *words)
+    assert code == 1
+    assert "A summary is made of the masks" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_run_refuses_another_model_unless_told_otherwise(run, recipe, folder, tiny, tmp_path):
     swapped = tmp_path / "swapped.yaml"
     swapped.write_text(recipe.read_text().replace(read_recipe(recipe).model.sha256, "f" * 64))

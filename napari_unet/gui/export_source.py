@@ -24,15 +24,15 @@ from napari_unet.jobs.scratch import open_array
 _NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
 
-def exported_layer(desk: Desk) -> Labels:
-    """Return the label layer that is chosen.
+def exported_layer(desk: Desk, wanted: str | None = None) -> Labels:
+    """Return a label layer, by default the one that is chosen.
 
     Raises
     ------
     LabelsError
         If there is none.
     """
-    layer = layers.by_id(desk.viewer, desk.state.export_layer)
+    layer = layers.by_id(desk.viewer, wanted or desk.state.export_layer)
     if not isinstance(layer, Labels):
         raise LabelsError("There are no labels to save. Segment an image in step 2 first.")
     return layer
@@ -69,7 +69,7 @@ def _found(desk: Desk, layer: Labels, kept: Kept | None, open_map: Callable[[Arr
     return Result(
         labels=labels,
         axes=without(frame.axes, "C"),
-        pixel_size=PixelSize(*desk.state.pixel_size_um),
+        pixel_size=_pixel_size(desk, layer, frame.axes),
         name=stem_of(desk, layer),
         image=image,
         probabilities=probabilities,
@@ -85,6 +85,13 @@ def stem_of(desk: Desk, layer: Labels) -> str:
     image = layers.by_id(desk.viewer, layers.image_id_of(layer))
     name = layer.name if image is None else image.name
     return _NOT_IN_NAMES.sub("_", name).strip(" .") or "labels"
+
+
+def _pixel_size(desk: Desk, layer: Labels, axes: str) -> PixelSize:
+    """Return what the user has given for the chosen layer, and what any other one says itself."""
+    if layers.layer_id(layer) == desk.state.export_layer:
+        return PixelSize(*desk.state.pixel_size_um)
+    return layers.pixel_size_of(layer, axes)
 
 
 def _image(desk: Desk, labels: Labels, shape: tuple[int, ...]) -> Image | None:

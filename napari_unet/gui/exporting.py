@@ -85,9 +85,9 @@ class Exporting:
         """Save the chosen labels as TIFF."""
         self._desk.attempt(lambda: self._start(path, "Saved the masks as", _masks_events))
 
-    def save_table(self, path: str) -> None:
-        """Save one row an object as CSV or Parquet."""
-        self._desk.attempt(lambda: self._start(path, "Saved the object table as", _table_events))
+    def save_table(self, path: str, layer: str | None = None) -> None:
+        """Save one row an object as CSV or Parquet; of a layer, or of the one that is chosen."""
+        self._desk.attempt(lambda: self._start(path, "Saved the object table as", _table_events, layer))
 
     def choose(self, output: Output, on: bool) -> None:
         """Write one more kind of file, or one less."""
@@ -155,11 +155,11 @@ class Exporting:
         self._desk.state.export_choice = choice
         remember_choice(choice)
 
-    def _result(self) -> Result:
-        return result_of(self._desk, exported_layer(self._desk), self._kept())
+    def _result(self, layer: str | None = None) -> Result:
+        return result_of(self._desk, exported_layer(self._desk, layer), self._kept())
 
-    def _start(self, path: str, done: str, write: Callable[[Path, Result], Writing]) -> None:
-        result = self._result()
+    def _start(self, path: str, done: str, write: Callable[[Path, Result], Writing], layer: str | None = None) -> None:
+        result = self._result(layer)
         if write is _table_events and not np.asarray(result.labels).any():
             raise LabelsError(
                 "The labels are empty: there is no object to put into a table. Segment or paint some first."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,19 +16,16 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_unet.axes import PixelSize
-from napari_unet.errors import LabelsError, NapariUnetError
+from napari_unet.errors import NapariUnetError
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
-from napari_unet.gui.editing import apply_changes
+from napari_unet.gui.followed import Followed
 from napari_unet.gui.jumping import show_box
-from napari_unet.gui.listing_thread import ListingThread
-from napari_unet.gui.recording import Recorder
+from napari_unet.gui.measuring import Columns, aligned, columns_there
 from napari_unet.imaging.image import Image
-from napari_unet.objects.editing.changes import Box, Change
-from napari_unet.objects.listing import Rows, Sources, erased, no_rows
+from napari_unet.objects.listing import Rows, no_rows
 
 _POLL_MS = 60
-_TRIES = 3
 PLUGIN = "napari-unet"
 
 
@@ -53,6 +49,14 @@ class Listed:
         Whether objects can be deleted.
     judged : bool
         Whether there is a reviewed region.
+    there : tuple of str
+        Names of all columns that can be measured.
+    columns : tuple of str
+        Those of them that are wanted in the table.
+    measured : dict of str to (objects,) arrays
+        What was measured of them and for the plot; NaN where it is not known yet.
+    measuring : bool
+        Whether more will be known soon.
     """
 
     title: str = ""
@@ -65,6 +69,10 @@ class Listed:
     channel: int = 0
     editable: bool = False
     judged: bool = False
+    there: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    measured: Columns = field(default_factory=dict)
+    measuring: bool = False
 
 
 class ObjectTable:
@@ -89,7 +97,9 @@ class ObjectTable:
         self._desk = desk
         self._lookers = 0
         self._channel = 0
-        self._followed: _Followed | None = None
+        self._columns: tuple[str, ...] = ()
+        self._plotted: tuple[str, ...] = ()
+        self._followed: Followed | None = None
         self._leaping = False
         self.shown = Listed()
         self._timer = QTimer()
@@ -156,6 +166,29 @@ class ObjectTable:
             self._channel = channel
             self._begin()
 
+    def choose_columns(self, names: Sequence[str]) -> None:
+        """Show measurements in the table."""
+        self._columns = tuple(names)
+        self._want()
+
+    def plot(self, names: Sequence[str]) -> None:
+        """Measure what is to be plotted; nothing if there is no plot."""
+        self._plotted = tuple(names)
+        self._want()
+
+    @property
+    def layer_id(self) -> str | None:
+        """Id of the layer whose objects are listed."""
+        return None if self._followed is None else layers.layer_id(self._followed.layer)
+
+    def _want(self) -> None:
+        followed = self._followed
+        if followed is None:
+            return
+        if self._columns or self._plotted:
+            followed.measuring.begin()
+        self._show(complete=self.shown.complete)
+
     def leap(self, place: int) -> None:
         """Show an object in the viewer, and choose its id to paint with."""
         followed, rows = self._followed, self.shown.rows
@@ -199,9 +232,11 @@ class ObjectTable:
         self._drop()
         layer, reviewed = self._find()
         if layer is not None:
-            self._followed = _Followed(layer, reviewed, self._image_of(layer), self._channel)
+            self._followed = Followed(layer, reviewed, self._image_of(layer), self._channel)
             self._followed.recorder.data_replaced = self._begin
             layer.events.selected_label.connect(self._on_selected)
+            if self._columns or self._plotted:
+                self._followed.measuring.begin()
         self._show(complete=layer is None)
 
     def _drop(self) -> None:
@@ -228,33 +263,42 @@ class ObjectTable:
         if followed.layer not in self._desk.viewer.layers:
             self._begin()
             return
-        if followed.worker.news.is_set():
-            followed.worker.news.clear()
-            self._show(complete=followed.worker.complete)
+        news = followed.worker.news.is_set()
+        followed.worker.news.clear()
         try:
+            news = followed.measuring.poll() or news
             followed.write()
         except NapariUnetError as error:
             self._desk.state.tell(str(error), "error")
+        if news:
+            self._show(complete=followed.worker.complete)
 
     def _show(self, *, complete: bool) -> None:
-        followed = self._followed
-        if followed is None:
-            self.shown = Listed()
-        else:
-            shape, image = followed.sources.labels.shape, followed.sources.image
-            self.shown = Listed(
-                title=followed.layer.name,
-                rows=followed.worker.rows,
-                complete=complete,
-                pixel_size=image.pixel_size if isinstance(image, Image) else followed.pixel_size,
-                depth=shape[1],
-                times=shape[0],
-                channels=image.sizes["C"] if image is not None else 0,
-                channel=followed.sources.channel,
-                editable=layers.role_of(followed.layer) == "correction",
-                judged=followed.reviewed is not None,
-            )
+        self.shown = Listed() if self._followed is None else self._listed(self._followed, complete=complete)
         self.listed.emit(self.shown)
+
+    def _listed(self, followed: Followed, *, complete: bool) -> Listed:
+        (times, depth, *_), image, rows = followed.sources.labels.shape, followed.sources.image, followed.worker.rows
+        channels = image.sizes["C"] if image is not None else 0
+        there = columns_there(depth, channels, followed.shown_size)
+        columns = tuple(name for name in self._columns if name in there)
+        wanted = tuple(dict.fromkeys((*columns, *(name for name in self._plotted if name in there))))
+        return Listed(
+            title=followed.layer.name,
+            rows=rows,
+            complete=complete,
+            pixel_size=followed.shown_size,
+            depth=depth,
+            times=times,
+            channels=channels,
+            channel=followed.sources.channel,
+            editable=layers.role_of(followed.layer) == "correction",
+            judged=followed.reviewed is not None,
+            there=there,
+            columns=columns,
+            measured=aligned(followed.measuring.table, wanted, rows),
+            measuring=followed.measuring.busy,
+        )
 
     # -- from the viewer ------------------------------------------------------
 
@@ -290,100 +334,3 @@ def _make_low(dock: QDockWidget) -> None:
     window = dock.parentWidget() if isalive(dock) else None
     if isinstance(window, QMainWindow):
         window.resizeDocks([dock], [1], Qt.Orientation.Vertical)
-
-
-class _Followed:
-    """A layer whose objects are listed."""
-
-    def __init__(self, layer: Labels, reviewed: Labels | None, image: Image | None, channel: int) -> None:
-        self.layer, self.reviewed = layer, reviewed
-        self.frame = layers.frame_of_labels(layer)
-        self.pixel_size = layers.pixel_size_of(layer, self.frame.axes)
-        to_tzyx = self.frame.to_tzyx
-        marks = None if reviewed is None else to_tzyx(reviewed.data)
-        chosen = channel if image is not None and channel < image.sizes["C"] else 0
-        self.sources = Sources(to_tzyx(layer.data), marks, image, chosen)
-        self.worker = ListingThread(self.sources)
-        self.recorder = _Hearing(layer, self._on_edit)
-        self.other = None if reviewed is None else _Hearing(reviewed, self._on_edit)
-        self._erasing: _Erasing | None = None
-
-    def close(self) -> None:
-        self.worker.stop()
-        self.recorder.close()
-        if self.other is not None:
-            self.other.close()
-
-    def own_box(self, box: Box) -> Box:
-        """Translate a box along T, Z, Y and X to the axes of the layer."""
-        known = dict(zip("TZYX", box, strict=True))
-        return tuple(known.get(axis, (0, 1)) for axis in self.frame.axes)
-
-    def erase(self, rows: Rows) -> None:
-        """Work out in a thread what deletes objects; `write` applies it."""
-        parts = []
-        for t in sorted(set(rows.t.tolist())):
-            there = rows.take(rows.t == t)
-            parts.append(([self.own_box(there.box(i)) for i in range(there.size)], there.label.tolist()))
-        self._erasing = _Erasing(self.layer, parts, self.recorder.edits)
-
-    def write(self) -> None:
-        """Delete what is to be deleted, when that is worked out.
-
-        Raises
-        ------
-        LabelsError
-            If the labels kept changing.
-        """
-        erasing = self._erasing
-        if erasing is None or not erasing.done.is_set():
-            return
-        self._erasing = None
-        if erasing.edits != self.recorder.edits:
-            if erasing.tries >= _TRIES:
-                raise LabelsError("The labels kept changing meanwhile. Try again.")
-            self._erasing = _Erasing(self.layer, erasing.parts, self.recorder.edits, erasing.tries + 1)
-            return
-        apply_changes(self.layer, erasing.changes)
-
-    def _on_edit(self, boxes: list[Box]) -> None:
-        self.worker.look([self.frame.region(box) for box in boxes])
-
-
-class _Hearing:
-    """Hears of the edits of a layer, and counts them."""
-
-    def __init__(self, layer: Labels, on_boxes: Any) -> None:  # noqa: ANN401
-        self._on_boxes = on_boxes
-        self.edits = 0
-        self.data_replaced: Any = None
-        self._recorder = Recorder(layer, self._on_edit)
-
-    def close(self) -> None:
-        self.data_replaced = None
-        self._recorder.close()
-
-    def _on_edit(self, kind: str, boxes: list[Box]) -> None:
-        self.edits += 1
-        if kind == "data" and self.data_replaced is not None:
-            self.data_replaced()
-        elif kind != "data":
-            self._on_boxes(boxes)
-
-
-class _Erasing:
-    """What deletes objects, worked out in a thread."""
-
-    def __init__(self, layer: Labels, parts: Sequence[tuple[list[Box], list[int]]], edits: int, tries: int = 1) -> None:
-        self.parts, self.edits, self.tries = parts, edits, tries
-        self.changes: list[Change] = []
-        self.done = threading.Event()
-        labels = layer.data
-        threading.Thread(target=self._run, args=(labels,), daemon=True).start()
-
-    def _run(self, labels: Any) -> None:  # noqa: ANN401
-        try:
-            for boxes, ids in self.parts:
-                self.changes += erased(labels, boxes, ids)
-        finally:
-            self.done.set()

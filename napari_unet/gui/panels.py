@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.gui.controller import close_with_window, controller_of
 from napari_unet.gui.widgets.base import Step
+from napari_unet.gui.widgets.batch_view import BatchView
 from napari_unet.gui.widgets.correct_step import CorrectStep
 from napari_unet.gui.widgets.curve_plot import CurvePlot
 from napari_unet.gui.widgets.effort_plot import EffortPlot
@@ -43,7 +44,7 @@ STEPS: dict[str, type[Step]] = {
     "Export": ExportStep,
 }
 # What there is beside the steps.
-PAGES: dict[str, type[Step]] = {**STEPS, "Objects": ObjectTableView}
+PAGES: dict[str, type[Step]] = {**STEPS, "Objects": ObjectTableView, "Many images": BatchView}
 MIN_WIDTH_PX, MIN_TABLE_WIDTH_PX, MIN_TABLE_HEIGHT_PX = 340, 280, 352
 
 
@@ -119,7 +120,7 @@ class Panel(QWidget):  # type: ignore[misc]
 
     def _paint(self, theme: str) -> None:
         self.setStyleSheet(sheet(theme))
-        for kind in (CurvePlot, EffortPlot, ToolBar, CorrectStep):
+        for kind in (CurvePlot, EffortPlot, ToolBar, CorrectStep, ObjectTableView):
             for drawn in self.findChildren(kind):
                 drawn.set_theme(theme)
 
@@ -175,3 +176,9 @@ class ObjectsPanel(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
         self.setMinimumSize(MIN_TABLE_WIDTH_PX, MIN_TABLE_HEIGHT_PX)
+
+
+class ManyImagesPanel(Panel):
+    """Many images, one after the other."""
+
+    titles = ("Many images",)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 
+from napari_unet.gui.measuring import split_name, titled
 from napari_unet.gui.object_table import Listed
 from napari_unet.objects.listing import Rows
 
@@ -136,9 +137,21 @@ def columns_of(listed: Listed) -> list[Column]:
     if listed.channels:
         channel = f"\nch {listed.channel}" if listed.channels > 1 else ""
         columns.append(("mean", f"Mean{channel}", "Mean of the image over the object"))
+    columns += [(name, _two_lines(name), f"{titled(name)}, measured") for name in listed.columns]
     if listed.judged:
         columns.append(("reviewed", "Reviewed", "Whether all of its pixels are reviewed, some, or none"))
     return columns
+
+
+def _two_lines(name: str) -> str:
+    r"""Title of a measured column; as short as it can be told.
+
+    >>> _two_lines("area_um2"), _two_lines("mean_channel_1"), _two_lines("solidity")
+    ('Area\nµm²', 'Mean\nch 1', 'Solidity')
+    """
+    text, unit = split_name(name)
+    text = text.replace(" of channel ", "\nch ")
+    return f"{text}\n{unit}" if unit else text
 
 
 def _unit(listed: Listed) -> tuple[float, str]:
@@ -153,6 +166,8 @@ def _unit(listed: Listed) -> tuple[float, str]:
 
 def _sort_key(key: str, listed: Listed) -> npt.NDArray[Any]:
     rows: Rows = listed.rows
+    if key in listed.columns:
+        return listed.measured[key]
     if key == "mean":
         return rows.total / np.maximum(rows.count, 1)
     if key == "reviewed":
@@ -166,6 +181,9 @@ def _sort_key(key: str, listed: Listed) -> npt.NDArray[Any]:
 
 def _short(key: str, listed: Listed, place: int) -> str:
     rows = listed.rows
+    if key in listed.columns:
+        measured = float(listed.measured[key][place])
+        return "…" if math.isnan(measured) else _digits(measured)
     if key == "size":
         size, unit = _unit(listed)
         value = rows.count[place] * size
@@ -180,6 +198,9 @@ def _short(key: str, listed: Listed, place: int) -> str:
 
 def _exact(key: str, listed: Listed, place: int) -> str:
     rows = listed.rows
+    if key in listed.columns:
+        measured = float(listed.measured[key][place])
+        return "" if math.isnan(measured) else f"{measured:.9g}"
     if key == "size":
         return f"{rows.count[place] * _unit(listed)[0]:.9g}"
     if key == "mean":

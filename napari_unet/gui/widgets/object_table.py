@@ -6,14 +6,17 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QItemSelection, QItemSelectionModel, QModelIndex, QObject, Qt
 from qtpy.QtGui import QGuiApplication, QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableView
+from qtpy.QtWidgets import QAbstractItemView, QComboBox, QFileDialog, QHeaderView, QTableView
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.object_table import Listed, ObjectTable
 from napari_unet.gui.widgets.base import Step, button, say, sentence, silent
+from napari_unet.gui.widgets.column_menu import ColumnMenu
 from napari_unet.gui.widgets.object_list import ObjectList
+from napari_unet.gui.widgets.object_plot import ObjectPlot
 
 ROW_PX = 22
+MOST_ABREAST = 6
 _DELETE = "Delete the chosen objects (Del); Ctrl+Z takes it back"
 _ROWS = QItemSelectionModel.SelectionFlag.Rows
 
@@ -32,7 +35,16 @@ class ObjectTableView(Step):
         self.view = self._make_view()
         self.copy = button("Copy", "Copy the chosen rows, or all, as a table (Ctrl+C)", self.copy_rows)
         self.remove = button("Delete", _DELETE, self.delete_rows)
+        self.columns = button("Columns", "Choose what is measured and listed", lambda: None)
+        self.menu = ColumnMenu(self.columns, self.table.choose_columns)
+        self.plotting = button("Plot", "Show how a measurement is distributed, or one against another", lambda: None)
+        self.plotting.setCheckable(True)
+        self.save = button("Save as…", "Save all measurements of all objects as CSV or Parquet", self._save)
+        self.plot = ObjectPlot(controller, self._go_to_place)
+        self.plotting.toggled.connect(self.plot.open)
         self.add(self.count, self.channel)
+        self.add_row(self.columns, self.plotting, self.save)
+        self.column.addWidget(self.plot)
         self.column.addWidget(self.view, 1)
         self.add_row(self.copy, self.remove)
         self.table.listed.connect(self._show)
@@ -77,6 +89,22 @@ class ObjectTableView(Step):
                 self.delete_rows()
                 return True
         return bool(super().eventFilter(watched, event))
+
+    def set_theme(self, theme: str) -> None:
+        """Draw the plot in the colours of a theme."""
+        self.plot.set_theme(theme)
+
+    def _save(self) -> None:
+        suggested = f"{self.list.listed.title} objects.csv"
+        path, _ = QFileDialog.getSaveFileName(self, "Save", suggested, "CSV (*.csv);;Parquet (*.parquet)")
+        if path:
+            self.controller.exporting.save_table(path, self.table.layer_id)
+
+    def _go_to_place(self, place: int) -> None:
+        rows = self.list.listed.rows
+        if place < rows.size:
+            self.find(int(rows.t[place]), int(rows.label[place]))
+            self.table.leap(place)
 
     def _make_view(self) -> QTableView:
         view = QTableView()
@@ -128,6 +156,7 @@ class ObjectTableView(Step):
         top = self.view.verticalScrollBar().value()
         columns = self.list.columns
         self.list.show(listed)
+        self.menu.offer(listed.there, listed.columns)
         if self.list.columns != columns:
             self._show_channels(listed)
             self._fit_columns()
@@ -148,12 +177,15 @@ class ObjectTableView(Step):
             model.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
     def _fit_columns(self) -> None:
-        """Let the columns share the width; the title of the last one is the longest."""
+        """Let the columns share the width, if they are few; the title of the last one is the longest."""
         header, last = self.view.horizontalHeader(), self.list.columnCount() - 1
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        many = last >= MOST_ABREAST
+        on = Qt.ScrollBarPolicy.ScrollBarAsNeeded if many else Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        self.view.setHorizontalScrollBarPolicy(on)
+        header.setResizeContentsPrecision(0)  # by what is on the screen, not by all rows
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents if many else QHeaderView.ResizeMode.Stretch)
         if self.list.columns[last][0] == "reviewed":
             header.setSectionResizeMode(last, QHeaderView.ResizeMode.ResizeToContents)
-            header.setResizeContentsPrecision(0)  # by what is on the screen, not by all rows
 
     def _show_channels(self, listed: Listed) -> None:
         with silent(self.channel):
@@ -166,6 +198,7 @@ class ObjectTableView(Step):
         rows = self.rows()
         listed, chosen = self.list.listed, len(rows)
         self.table.choose(self.list.places(rows))
+        self.plot.show_objects(listed, self.list.places(rows))
         count = self.list.rowCount()
         if not listed.title:
             say(self.count, "Segment an image, or start correcting: then its objects are listed here.")
@@ -173,7 +206,9 @@ class ObjectTableView(Step):
             objects = f"{count:,} object{'s' if count != 1 else ''} in “{listed.title}”"
             more = f", {chosen:,} chosen" if chosen else ""
             say(self.count, f"{objects}{more}{'' if listed.complete else ', looking for more…'}")
-        self.copy.setEnabled(count > 0)
+        for one in (self.copy, self.columns, self.plotting):
+            one.setEnabled(count > 0)
+        self.save.setEnabled(count > 0 and not self.state.busy)
         self.remove.setEnabled(chosen > 0 and listed.editable)
         reason = "" if listed.editable else "Press “Start correcting” first: a prediction itself stays as it is"
         self.remove.setToolTip(reason or (_DELETE if chosen else "Choose rows first"))

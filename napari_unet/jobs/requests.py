@@ -17,6 +17,7 @@ from napari_unet.jobs.batching import BatchRequest, BatchResult
 from napari_unet.jobs.costing import CostRequest, CostResult
 from napari_unet.jobs.finetuned import Measured, Seen, WatchRef
 from napari_unet.jobs.references import Answers, AnswerValue, ArrayRef, ImageRef, ModelRef, Region
+from napari_unet.jobs.sharing import ShareRequest, ShareResult
 from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
 from napari_unet.networks.spec import Config
 from napari_unet.objects.config import ObjectOptions
@@ -208,6 +209,7 @@ Request = Annotated[
     | DownloadRequest
     | FlipRequest
     | DiameterRequest
+    | ShareRequest
     | CostRequest
     | BatchRequest,
     Field(discriminator="kind"),
@@ -385,6 +387,7 @@ JobResult = Annotated[
     | DownloadResult
     | FlipResult
     | DiameterResult
+    | ShareResult
     | CostResult
     | BatchResult,
     Field(discriminator="kind"),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_unet.axes import PixelSize
 from napari_unet.errors import Cancelled, ModelError, NapariUnetError
 from napari_unet.events import Event, Progress
+from napari_unet.export.sharing import share_events
 from napari_unet.imaging.fingerprints import fingerprints
 from napari_unet.imaging.image import ArrayLike, Image, check_channels, open_image
 from napari_unet.inference.cost import estimate_cost
@@ -51,6 +52,7 @@ from napari_unet.jobs.requests import (
     SegmentResult,
 )
 from napari_unet.jobs.scratch import open_array
+from napari_unet.jobs.sharing import ShareRequest, ShareResult
 from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
 from napari_unet.objects.labelling import label_events
 from napari_unet.objects.merging import merge_prediction
@@ -133,6 +135,8 @@ def work_for(request: Request) -> Generator[Event, None, JobResult]:  # noqa: C9
             return _flip(request)
         case DiameterRequest():
             return _diameter(request)
+        case ShareRequest():
+            return _share(request)
         case CostRequest():
             return _cost(request)
         case BatchRequest():
@@ -351,6 +355,17 @@ def _diameter(request: DiameterRequest) -> Generator[Event, None, DiameterResult
     model, image = _models.get(request.model), open_image_ref(request.image)
     found = yield from diameter_events(model, image, request.inference, request.around)
     return DiameterResult(diameter_px=found)
+
+
+def _share(request: ShareRequest) -> Generator[Event, None, ShareResult]:
+    yield Progress("Loading the model", 0, 1)
+    model, shown = _models.get(request.model), None
+    if request.image is not None:
+        from napari_unet.export.package.writing import Shown
+
+        shown = Shown(open_image_ref(request.image), request.channels)
+    written = yield from share_events(Path(request.path), model, request.options, shown)
+    return ShareResult(path=str(written.path), notes=written.notes)
 
 
 def _cost(request: CostRequest) -> Generator[Event, None, CostResult]:

@@ -35,7 +35,8 @@ def histogram_svg(values: npt.NDArray[Any], title: str) -> str:
     if not values.size:
         return ""
     counts, edges = np.histogram(values, _edges(values))
-    frame = _Frame(float(edges[0]), float(edges[-1]), int(counts.max()))
+    step = max(_round(int(counts.max()) / 4), 1.0)
+    frame = _Frame(float(edges[0]), float(edges[-1]), step * math.ceil(counts.max() / step), step)
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Histogram: {escape(title)}">'
         f"{_grid(frame)}{_bars(frame, counts.tolist(), edges.tolist())}{_median(frame, float(np.median(values)))}"
@@ -49,7 +50,8 @@ class _Frame:
 
     low: float
     high: float
-    top: int
+    top: float
+    step: float
 
     def across(self, value: float) -> float:
         return _LEFT + (value - self.low) / (self.high - self.low) * (WIDTH - _LEFT - _RIGHT)
@@ -63,7 +65,7 @@ def _grid(frame: _Frame) -> str:
     lines = "".join(
         f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{frame.up(n):.1f}" y2="{frame.up(n):.1f}"/>'
         f'<text x="{_LEFT - 6}" y="{frame.up(n) + 4:.1f}" text-anchor="end">{n:g}</text>'
-        for n in _round_steps(0, frame.top, 4, whole=True)
+        for n in np.arange(0, frame.top + frame.step / 2, frame.step).tolist()
     )
     values = "".join(
         f'<text x="{frame.across(value):.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{value:g}</text>'
@@ -91,22 +93,21 @@ def _median(frame: _Frame, median: float) -> str:
 
 
 def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the edges of the bins: as many as Freedman and Diaconis advise, at round numbers."""
+    """Return the edges of the bins: at round numbers, about as wide as Freedman and Diaconis advise."""
     low, high = float(values.min()), float(values.max())
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-30):
         span = max(abs(low) * 0.1, 0.5)
         return np.array([low - span, low + span])
     lower, upper = np.percentile(values, (25, 75))
     width = 2 * (upper - lower) / values.size ** (1 / 3) or (high - low) / 10
-    width = _round(max(width, (high - low) / _MOST_BINS))
+    width = _round(max(width, (high - low) / _MOST_BINS) / 2)
     first = math.floor(low / width)
-    return np.arange(first, math.floor(high / width) + 2) * width
+    return np.arange(first, math.floor(high / width) + 2, dtype=np.float64) * width
 
 
-def _round_steps(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
+def _round_steps(low: float, high: float, most: int) -> list[float]:
     """Return round numbers from low to high, at most about so many."""
     step = _round((high - low) / most)
-    step = max(step, 1) if whole else step
     numbers = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
     return [float(f"{number:.6g}") for number in numbers.tolist()]
 

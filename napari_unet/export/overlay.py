@@ -113,7 +113,8 @@ def _palette() -> npt.NDArray[np.uint8]:
     hues = (0.14 + np.arange(_COLOURS) * _GOLDEN) % 1
     # blue on black is hard to see unless it is mixed with white
     colours = [colorsys.hls_to_rgb(hue, 0.72 if 0.55 < hue < 0.85 else 0.6, 1.0) for hue in hues.tolist()]
-    return np.rint(255 * np.array(colours)).astype(np.uint8)
+    palette: npt.NDArray[np.uint8] = np.rint(255 * np.array(colours)).astype(np.uint8)
+    return palette
 
 
 def _displayed(plane: npt.NDArray[Any], contrast: tuple[float, float] | None) -> npt.NDArray[np.uint8]:

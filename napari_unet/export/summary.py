@@ -149,7 +149,8 @@ def _shrunk(plane: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
     height, width = (side // step for side in plane.shape[:2])
     cut = plane[: height * step, : width * step]
     means = cut.reshape(height, step, width, step, *plane.shape[2:]).mean(axis=(1, 3), dtype=np.float32)
-    return means.astype(np.uint8) if plane.dtype == np.uint8 else means
+    shrunk: npt.NDArray[Any] = means.astype(np.uint8) if plane.dtype == np.uint8 else means
+    return shrunk
 
 
 def _taken(labels: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:

@@ -183,7 +183,8 @@ class _Numbers:
         """Return the number of each pixel's object; 0 for the background."""
         block = np.maximum(block, 0)
         if self._table is not None:
-            return self._table[block]
+            numbers: npt.NDArray[np.int64] = self._table[block]
+            return numbers
         return np.where(block > 0, np.searchsorted(self._ids, block) + 1, 0)
 
 

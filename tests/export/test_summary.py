@@ -185,7 +185,7 @@ def test_every_value_is_in_a_bar(values):
     svg = histogram_svg(np.asarray(values), "size")
     counts = [int(count) for count in re.findall(r": (\d+)</title></rect>", svg)]
     assert sum(counts) == np.isfinite(values).sum()
-    assert len(counts) <= 60
+    assert len(counts) <= 100
     for x, y, width, height in re.findall(r'<rect class="bar" x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)">', svg):
         assert float(x) >= 0
         assert float(y) >= 0

@@ -86,4 +86,5 @@ def _masks(found: Any, name: str) -> npt.NDArray[Any]:  # noqa: ANN401
             f'"{name}" holds {listed or "nothing"}, and "masks" were expected, as in a _seg.npy of Cellpose. Choose '
             "such a file, or save the masks as PNG or TIFF."
         )
-    return fields["masks"].numbers()
+    masks: Stored = fields["masks"]
+    return masks.numbers()

@@ -73,7 +73,8 @@ class _Type:
     """The type of an array."""
 
     def __init__(self, code: object = "", *_: object) -> None:
-        self._code, self._order = code, "="
+        self._code = code
+        self._order: Any = "="
 
     def __setstate__(self, state: Any) -> None:  # noqa: ANN401
         self._order = state[1]
@@ -131,7 +132,7 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # noqa: SLF001
+class _Unpickler(pickle._Unpickler):  # noqa: SLF001
     """The unpickler that is written in Python: it takes no memory for what a pickle only claims."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_unet.gui.adapting import Adapting
+from napari_unet.gui.batching import Batching
 from napari_unet.gui.browsing import Browsing
 from napari_unet.gui.choosing import Choosing
 from napari_unet.gui.correcting import Correcting
@@ -23,8 +24,10 @@ from napari_unet.gui.merging import Merging
 from napari_unet.gui.modelling import Modelling
 from napari_unet.gui.object_table import ObjectTable
 from napari_unet.gui.opening import Opener
+from napari_unet.gui.recipes import Recipes
 from napari_unet.gui.reviewing import Reviewing
 from napari_unet.gui.segmenting import Segmenting
+from napari_unet.gui.sharing import Sharing
 from napari_unet.gui.sizing import Sizing
 from napari_unet.gui.state import ViewerState
 from napari_unet.gui.tasks import Client
@@ -53,6 +56,7 @@ class Controller:
         self.modelling = Modelling(desk)
         self.browsing = Browsing(desk)
         self.opening = Opener(desk, self.modelling, self.browsing)
+        self.sharing = Sharing(desk)
         self.segmenting = Segmenting(desk, Merging(desk))
         self.sizing = Sizing(desk)
         self.keeper = Keeper(desk)
@@ -68,6 +72,8 @@ class Controller:
         self.finetuning = FineTuning(desk, self.modelling, self.segmenting, self.lineage, self.halting)
         self.adapting = Adapting(desk, self.finetuning)
         self.exporting = Exporting(desk, lambda: self.segmenting.kept)
+        self.recipes = Recipes(desk, self.modelling, self.opening, self.segmenting, self.exporting)
+        self.batching = Batching(desk, self.recipes, self.choosing, self.correcting)
         self.costing = Costing(desk)
         self.modelling.list_models()
         desk.attempt(desk.runner.start_process)
@@ -80,6 +86,7 @@ class Controller:
     def close(self) -> None:
         """End all work and the background process; remove the scratch files."""
         self.costing.close()
+        self.batching.close()
         self.objects.close()
         self.tools.close()
         self.correcting.close()

@@ -40,7 +40,7 @@ class Importing:
         self._desk.run(Activity.BRINGING, self._task(path, image_id, self._desk.chosen_image()))
 
     def _task(self, path: Path, image_id: str, image: Image) -> Task:
-        labels, count, notes = yield Aside(lambda: _read(path, image))
+        labels, count, notes = yield Aside(lambda: labels_for(path, image))
         found = f"{count:,} object{'s' if count != 1 else ''} opened from “{path.name}”."
         if image_id != self._desk.state.image:
             raise LabelsError("Another image was chosen meanwhile. Open the masks again.")
@@ -54,7 +54,7 @@ class Importing:
         self._desk.state.tell(" ".join((said, *notes)))
 
 
-def _read(path: Path, image: Image) -> tuple[npt.NDArray[np.uint32], int, tuple[str, ...]]:
+def labels_for(path: Path, image: Image) -> tuple[npt.NDArray[np.uint32], int, tuple[str, ...]]:
     """Read labels (T, Z, Y, X) that fit an image, count them, and say what is to be known of them.
 
     Raises

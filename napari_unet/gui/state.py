@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_unet.gui.batch_state import Batch
 from napari_unet.gui.export_choice import ExportChoice, Exported
 from napari_unet.gui.keeping_state import Keeping
 from napari_unet.gui.review_state import Review
@@ -38,8 +39,11 @@ class Activity(StrEnum):
     ADAPTING = "Adapting"
     FINE_TUNING = "Fine-tuning"
     EXPORTING = "Exporting"
+    SHARING = "Writing the model"
     WRITING = "Writing files"
     BRINGING = "Opening masks"
+    LISTING = "Looking for images"
+    BATCH = "Segmenting many images"
     OPENING = "Opening"
     COMPARING = "Trying each answer"
     DOWNLOADING = "Downloading"
@@ -265,6 +269,8 @@ class ViewerState(BaseModel):
         The last segmentation whose probabilities are kept.
     interrupted : Interrupted, optional
         One that can be gone on with.
+    batch : Batch
+        Many images, and what has become of them.
     keeping : Keeping
         How the corrections of the chosen image are kept.
     tooling : Tooling
@@ -326,6 +332,7 @@ class ViewerState(BaseModel):
     message: Message = Message()
     segmented: Segmented | None = None
     interrupted: Interrupted | None = None
+    batch: Batch = Batch()
     keeping: Keeping = Keeping()
     tooling: Tooling = Tooling()
     review: Review = Review()

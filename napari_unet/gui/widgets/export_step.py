@@ -15,10 +15,10 @@ from napari_unet.gui.widgets.choices import combo, show_choices
 
 _AXES = "ZYX"
 _COLUMNS = 2
-_TITLES: dict[Output, str] = {
+OUTPUT_TITLES: dict[Output, str] = {
     "masks": "Masks (TIFF)",
     "binary": "Binary mask (TIFF)",
-    "classes": "A mask for each class",
+    "classes": "Class masks (TIFF)",
     "probabilities": "Probabilities (TIFF)",
     "zarr": "OME-Zarr",
     "table": "Table (CSV)",
@@ -97,7 +97,7 @@ class ExportStep(Step):
         return box
 
     def _box(self, output: Output) -> QCheckBox:
-        box = QCheckBox(_TITLES.get(output, OUTPUTS[output]))
+        box = QCheckBox(OUTPUT_TITLES.get(output, OUTPUTS[output]))
         box.setToolTip(OUTPUTS[output])
         box.toggled.connect(partial(self.exporting.choose, output))
         return box

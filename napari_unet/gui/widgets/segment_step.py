@@ -9,6 +9,7 @@ from superqt import QLabeledDoubleSlider
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.progress import percent
 from napari_unet.gui.widgets.base import Step, beside, button, heading, quiet_button, say, sentence, silent
+from napari_unet.gui.widgets.batch_links import BatchLinks
 from napari_unet.gui.widgets.channels import ChannelChooser
 from napari_unet.gui.widgets.choices import combo, show_choices
 from napari_unet.gui.widgets.speed_options import SpeedOptions
@@ -59,7 +60,8 @@ class SegmentStep(Step):
         self.add(self.adapt, self.adapted)
         self.add(self.tuning_title)
         self.add_form(("Threshold", self.threshold), ("Smallest size", self.min_size))
-        self.add(self.fill_holes, self.join_z, self.tuning_hint)
+        self.others = BatchLinks(controller)
+        self.add(self.fill_holes, self.join_z, self.tuning_hint, self.others)
         self.column.addStretch(1)
         self._bind_all()
 
@@ -141,8 +143,10 @@ class SegmentStep(Step):
             self.devices.setCurrentIndex(max(0, self.devices.findData(self.state.device)))
 
     def _show_diameter(self) -> None:
+        diameter = self.state.diameter_px or 0
         with silent(self.diameter):
-            self.diameter.setValue(self.state.diameter_px or 0)
+            self.diameter.setDecimals(0 if float(diameter).is_integer() else 2)  # of a recipe
+            self.diameter.setValue(diameter)
 
     def _show_objects(self) -> None:
         objects, model = self.state.objects, self.state.model

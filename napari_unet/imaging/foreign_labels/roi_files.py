@@ -132,25 +132,19 @@ def _rings(roi: ImagejRoi) -> list[Points]:
         assert roi.multi_coordinates is not None
         return _path_rings(roi.multi_coordinates.tolist())
     if roi.roitype in {ROI_TYPE.RECT, ROI_TYPE.OVAL}:
-        x, y, width, height = _frame(roi)
+        # those between pixels, too: ImageJ fills their whole pixels
+        width, height = roi.right - roi.left, roi.bottom - roi.top
         corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) if roi.roitype == ROI_TYPE.RECT else _circle(width, height)
-        return [corners * (width, height) + (x, y)]
+        return [corners * (width, height) + (roi.left, roi.top)]
     if roi.roitype in {ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED}:
         points = np.asarray(roi.coordinates(), np.float64)
         return [points] if len(points) > 2 else []
     return []
 
 
-def _frame(roi: ImagejRoi) -> tuple[float, float, float, float]:
-    """Return left, top, width and height."""
-    if roi.subpixelrect and roi.widthd > 0:
-        return roi.xd, roi.yd, roi.widthd, roi.heightd
-    return roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top
-
-
-def _circle(width: float, height: float) -> Points:
+def _circle(width: int, height: int) -> Points:
     """Return so many corners on the circle in the unit square that no pixel of an oval of that size notices."""
-    angles = np.linspace(0, 2 * np.pi, 64 + 8 * int(min(abs(width) + abs(height), 1e4)), endpoint=False)
+    angles = np.linspace(0, 2 * np.pi, 64 + 8 * min(abs(width) + abs(height), 10_000), endpoint=False)
     return np.stack([(1 + np.cos(angles)) / 2, (1 + np.sin(angles)) / 2], axis=1)
 
 

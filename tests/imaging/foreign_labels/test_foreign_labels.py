@@ -5,6 +5,7 @@ import gzip
 import json
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -21,6 +22,7 @@ from napari_unet.imaging.foreign_labels import roi_files
 from napari_unet.imaging.foreign_labels.reading import read_foreign_labels
 from napari_unet.imaging.reading import read_labels
 
+HERE = Path(__file__).parent
 SHAPES = {"YX": (30, 40), "ZYX": (4, 30, 40), "TYX": (3, 30, 40), "TZYX": (2, 3, 30, 40), "YXZ": (30, 40, 3)}
 
 
@@ -122,6 +124,18 @@ def test_every_kind_of_area_is_read_and_lines_are_left_out(tmp_path):
     assert (found.array == 1).sum() == 8
     assert (found.array == 2).sum() == pytest.approx(np.pi * 50, rel=0.03)
     assert "1 lines" in found.notes[0]
+
+
+def test_areas_that_imagej_has_saved_hold_the_pixels_that_imagej_fills(tmp_path):
+    """Written by ImageJ 1.54u, which also filled the masks: ovals, boxes, polygons, freehand, composites, ellipses."""
+    stored = np.load(HERE / "imagej_masks.npz")
+    shape = tuple(stored["shape"].tolist())
+    masks = np.unpackbits(stored["masks"])[: np.prod(shape)].reshape(shape)
+    with zipfile.ZipFile(HERE / "imagej_rois.zip") as archive:
+        for number, mask in enumerate(masks, 1):
+            (tmp_path / "a.roi").write_bytes(archive.read(f"{number}.roi"))
+            found = read_labels(tmp_path / "a.roi", shape=shape[1:])
+            np.testing.assert_array_equal(np.asarray(found.array) > 0, mask > 0, err_msg=str(number))
 
 
 def test_curves_of_composite_rois(tmp_path):

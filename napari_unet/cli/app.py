@@ -11,7 +11,26 @@ from typing import Annotated
 
 import typer
 
-from napari_unet.cli.completing import OUTPUTS, complete_devices, complete_models, complete_outputs
+from napari_unet.cli.arguments import (
+    Answer,
+    Axes,
+    Channels,
+    Device,
+    Format,
+    Images,
+    Json,
+    MaskFile,
+    Model,
+    Overwrite,
+    PixelSize,
+    ProbabilityType,
+    ResultFolder,
+    Sidecar,
+    Summary,
+    Table,
+    ZarrVersion,
+)
+from napari_unet.cli.completing import complete_devices
 from napari_unet.errors import Cancelled, NapariUnetError
 
 CANCELLED = 130  # what a shell reports after Ctrl+C
@@ -23,53 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="Name of a model (see `napari-unet models`) or a weights file.",
-        autocompletion=complete_models,
-    ),
-]
-Answer = Annotated[
-    list[str] | None,
-    typer.Option(help="What the weights file leaves open, such as join=crop; repeat for more (see the error)."),
-]
-Axes = Annotated[
-    str | None, typer.Option(help="One letter a dimension, such as TZYX or YXC. By default what the file says.")
-]
-Channels = Annotated[
-    str | None, typer.Option(help="Channels that feed the model, numbered from 0, such as 1 or 2,0. By default all.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.", autocompletion=complete_devices)]
-PixelSize = Annotated[
-    str | None, typer.Option(help="Pixel size in µm: one number, or Z,Y,X such as 2,0.5,0.5. By default the file's.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
-Images = Annotated[
-    list[str],
-    typer.Argument(
-        help="TIFF, PNG, JPEG, .npy files or Zarr stores; folders of them; patterns such as 'data/**/*.tif'."
-    ),
-]
-ResultFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is missing.")]
-Format = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--format",
-        "-f",
-        help=f"What to write: {', '.join(OUTPUTS)}; repeat for more, or separate by commas.",
-        autocompletion=complete_outputs,
-    ),
-]
-ProbabilityType = Annotated[str, typer.Option(help="Of probability maps: float32, or uint8 where 255 means 1.")]
-ZarrVersion = Annotated[str, typer.Option(help="Of OME-Zarr: 0.4 or 0.5.")]
-Sidecar = Annotated[bool, typer.Option(help="Say in a JSON file beside the results what they were made with.")]
-Json = Annotated[bool, typer.Option("--json", help="Tell one JSON object a line on standard output.")]
-Summary = Annotated[bool, typer.Option("--summary", help="Also write a page about all images (HTML).")]
-Table = Annotated[Path | None, typer.Option(help="Also write the table of objects to this CSV file.")]
 
 
 def main() -> None:
@@ -322,6 +294,63 @@ def share(  # noqa: PLR0913, PLR0917  # one parameter an option
     options = checked(ShareOptions, format=format_of(out), output=output, card=card)
     picture = None if image is None else Picture(path=image, axes=axes, channels=parse_channels(channels))
     share_model(Source(model, parse_answers(answer)), out, options, picture, overwrite=overwrite)
+
+
+@app.command()
+def edit(  # noqa: PLR0913, PLR0917  # one parameter an option
+    labels: Annotated[Path, typer.Argument(help="A label image in any format that can be read.")],
+    out: MaskFile,
+    fill_holes: Annotated[bool, typer.Option("--fill-holes", help="Fill what an object encloses.")] = False,
+    keep_largest: Annotated[
+        bool, typer.Option("--keep-largest", help="Keep the largest piece of each object.")
+    ] = False,
+    smooth: Annotated[int, typer.Option(help="Round outlines by so many pixels.")] = 0,
+    grow: Annotated[int, typer.Option(help="Move outlines outwards by so many pixels, never over others.")] = 0,
+    shrink: Annotated[int, typer.Option(help="Move outlines inwards by so many pixels.")] = 0,
+    min_size: Annotated[int, typer.Option(help="Remove smaller objects, in pixels or voxels.")] = 0,
+    max_size: Annotated[int, typer.Option(help="Remove larger objects, in pixels or voxels; 0 keeps them.")] = 0,
+    no_border: Annotated[bool, typer.Option("--no-border", help="Remove objects that touch the border.")] = False,
+    renumber: Annotated[bool, typer.Option("--renumber", help="Number the objects 1, 2, 3 and so on.")] = False,
+    axes: Axes = None,
+    pixel_size: PixelSize = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Change all objects of a label image at once, in the order of the options here."""
+    from napari_unet.cli.editing import Target, edit_file
+    from napari_unet.cli.options import parse_pixel_size
+    from napari_unet.networks.spec import checked
+    from napari_unet.objects.editing.tidying import TidyOptions
+
+    options = checked(
+        TidyOptions,
+        fill_holes=fill_holes,
+        keep_largest=keep_largest,
+        smooth_px=smooth,
+        grow_px=grow,
+        shrink_px=shrink,
+        min_size_px=min_size,
+        max_size_px=max_size,
+        no_border=no_border,
+        renumber=renumber,
+    )
+    edit_file(labels, Target(out, overwrite, axes), options, parse_pixel_size(pixel_size))
+
+
+@app.command()
+def merge(
+    predicted: Annotated[Path, typer.Argument(help="Labels of a new prediction.")],
+    corrected: Annotated[Path, typer.Option(help="Labels that somebody has corrected.")],
+    reviewed: Annotated[Path, typer.Option(help="Where these are vouched for (not 0).")],
+    out: MaskFile,
+    classes: Annotated[bool, typer.Option("--classes", help="The labels are classes, and no objects.")] = False,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put a new prediction under corrections: no reviewed pixel changes, and no object that has one."""
+    from napari_unet.cli.editing import Target, merge_files
+
+    meaning = "semantic" if classes else "instances"
+    merge_files(predicted, corrected, reviewed, Target(out, overwrite, axes), meaning)
 
 
 @app.command()

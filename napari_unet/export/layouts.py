@@ -24,7 +24,7 @@ IMAGEJ_BYTES = int(3.5 * 2**30)
 BIGTIFF_BYTES = 2**32 - 2**25
 """tifffile's own threshold."""
 
-STRIP_BYTES = 2**16
+STRIP_BYTES = 2**17
 """Of a strip before it is compressed. Larger ones shrink an empty mask by more than what is taken for a bomb."""
 
 _ELSEWHERE = "In Fiji, open the file with File > Import > Bio-Formats."

@@ -129,5 +129,6 @@ def _description(raster: Raster) -> str:
 
 
 def _printable(text: str) -> str:
-    """Drop what XML cannot hold."""
-    return "".join(letter for letter in text if letter.isprintable() or letter == "\n")
+    """Drop what XML cannot hold, and replace letters of more than 16 bits, such as emoji: Bio-Formats fails at them."""
+    letters = (letter if ord(letter) < 2**16 else "_" for letter in text)
+    return "".join(letter for letter in letters if letter.isprintable() or letter == "\n")

@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 
 def hull_measures(
-    runs: npt.NDArray[np.int64], count: int, spacing: tuple[float, float, float], *, flat: bool
+    runs: npt.NDArray[np.int32], count: int, spacing: tuple[float, float, float], *, flat: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Measure the convex hull of the corners of each object's pixels.
 
     Parameters
     ----------
-    runs : (runs, 5) int64
-        Neighbouring pixels of a row: the object's number, z, y, where x starts and stops.
+    runs : (runs, 5) int32
+        Where each object lies in each row: the object's number, z, y, where x starts and stops.
     count : int
         Of objects.
     spacing : tuple of float
@@ -44,7 +44,7 @@ def hull_measures(
     return sizes, diameters
 
 
-def _corners(runs: npt.NDArray[np.int64], *, flat: bool) -> npt.NDArray[np.float64]:
+def _corners(runs: npt.NDArray[np.int32], *, flat: bool) -> npt.NDArray[np.float64]:
     """Return the corners of the first and last pixel of each run, along Z, Y, X or, if flat, along Y, X."""
     start, stop = runs[:, [1, 2, 3]], runs[:, [1, 2, 4]]
     deep = [(z, y, 0) for z in ((0,) if flat else (0, 1)) for y in (0, 1)]

@@ -71,12 +71,12 @@ class Tallies:
         self.stop = np.zeros((3, count), np.int64)
         self.entries = np.zeros((len(self.steps), count), np.int64)
         self.brightness = [Brightness(count) for _ in range(channels)]
-        self._runs: list[npt.NDArray[np.int64]] | None = [] if hulls else None
+        self._runs: list[npt.NDArray[np.int32]] | None = [] if hulls else None
 
     @property
-    def runs(self) -> npt.NDArray[np.int64]:
-        """Neighbouring pixels of a row: (runs, 5) of object, z, y, where x starts and stops."""
-        return np.concatenate([np.zeros((0, 5), np.int64), *(self._runs or [])])
+    def runs(self) -> npt.NDArray[np.int32]:
+        """Where each object lies in each row: (runs, 5) of object, z, y, where x starts and stops."""
+        return np.concatenate([np.zeros((0, 5), np.int32), *(self._runs or [])])
 
     def add(self, band: Band) -> None:
         """Add the pixels of a band."""
@@ -120,7 +120,17 @@ class Tallies:
             np.minimum.at(self.start[axis], rows, first[axis])
             np.maximum.at(self.stop[axis], rows, stop[axis])
         if self._runs is not None:
-            self._runs.append(np.stack([rows, z, y + band.y, start, last + 1], axis=1))
+            self._runs.append(_extents(rows, np.stack([rows, z, y + band.y, start, last + 1], axis=1)))
+
+
+def _extents(rows: npt.NDArray[np.int64], runs: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Join the runs of an object in a row, which come from left to right, to one from the first to the last pixel."""
+    order = np.lexsort((runs[:, 2], rows))
+    runs = runs[order]
+    first = np.flatnonzero((np.diff(runs[:, [0, 2]], axis=0, prepend=-1) != 0).any(axis=1))
+    joined = runs[first].astype(np.int32)
+    joined[:, 4] = runs[np.append(first[1:], len(runs)) - 1, 4]
+    return joined
 
 
 class Brightness:
@@ -144,6 +154,10 @@ class Brightness:
         Means and squares of deviations of parts are combined (Chan, Golub and LeVeque, 1983): sums of squares would
         lose all digits where values are large and differ little.
         """
+        with np.errstate(invalid="ignore"):  # objects with NaN or infinity have such means
+            self._add(rows, values)
+
+    def _add(self, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> None:
         size = self.count.size
         count = np.bincount(rows, minlength=size)
         there = np.maximum(count, 1)

@@ -165,6 +165,29 @@ def test_brightness_of_each_channel():
                 assert table[f"{name}_channel_{c}"][row] == pytest.approx(getattr(inside, name)(), rel=1e-9), name
 
 
+def test_values_that_are_no_numbers_stay_in_their_object():
+    labels = np.zeros((1, 1, 4, 6), int)
+    labels[..., :2], labels[..., 2:4], labels[..., 4:] = 1, 2, 3
+    pixels = np.ones((4, 6))
+    pixels[1, 1], pixels[1, 3] = np.nan, np.inf
+    table = measure(labels, image=open_image(pixels))
+    assert np.isnan(table["mean_channel_0"][0])
+    assert table["max_channel_0"][1] == np.inf
+    assert table["mean_channel_0"][2] == table["sum_channel_0"][2] / 8 == 1
+    assert table["std_channel_0"][2] == 0
+
+
+def test_the_hull_of_scattered_pixels():
+    labels = np.zeros((1, 1, 40, 50), int)
+    labels[0, 0, [3, 3, 3, 30], [5, 20, 45, 20]] = 1
+    table = measure(labels)
+    assert table["feret_px"][0] == pytest.approx(np.hypot(41, 1))
+    from scipy.spatial import ConvexHull
+
+    corners = [(y + i, x + j) for y, x in np.argwhere(labels[0, 0]) for i in (0, 1) for j in (0, 1)]
+    assert table["solidity"][0] == pytest.approx(4 / ConvexHull(corners).volume)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 50, 40), (2, 5, 20, 30)])
 def test_how_many_rows_are_looked_at_together_does_not_matter(monkeypatch, shape):
     labels, size = some_labels(shape), PixelSize(2.0, 0.5, 0.5)

@@ -76,7 +76,7 @@ def save_ome_zarr_events(
 ) -> Generator[Event, None, Path]:
     """Save a store as `save_ome_zarr` does, and tell how far it is."""
     path, labels = Path(path), dict(labels or {})
-    _check_place(path)
+    check_place(path)
     _check_content(image, labels)
     with replacing_folder(path) as folder:
         if image is None:
@@ -154,8 +154,14 @@ def add_labels_events(
 # --- what is asked for --------------------------------------------------------------------------
 
 
-def _check_place(path: Path) -> None:
-    """Refuse to replace what is not ours: a store may hold more than one image, and a folder anything."""
+def check_place(path: Path) -> None:
+    """Refuse to replace what is not ours: a store may hold more than one image, and a folder anything.
+
+    Raises
+    ------
+    ExportError
+        If something else lies there, or the name has another suffix.
+    """
     if path.suffix.lower() != ".zarr":
         raise ExportError(f'"{path.name}" does not end in .zarr. Add .zarr to the name.')
     if path.is_dir() and any(path.iterdir()) and not (is_zarr(path) and MARK in zarr_attributes(path)):

@@ -185,12 +185,15 @@ def write_outputs_events(
         If something cannot be written; what stood there is unchanged.
     """
     from napari_unet.export.formats import write_output_events
+    from napari_unet.export.ome_zarr import check_place
 
     options = options or ExportOptions()
     for output in options.outputs:
         if obstacle := result.obstacle(output):
             raise ExportError(obstacle)
     files = yield from _files_to_write(stem, result, options)
+    if "zarr" in files:
+        check_place(folder / files["zarr"])
     with _staging(folder, stem) as staged:
         for number, (output, file) in enumerate(files.items()):
             yield Progress(f"Writing {file.name}", number, len(files))

@@ -1,7 +1,7 @@
 """Reading a TIFF file back with two readers that share no code, before it takes the place of an older one.
 
 The first is ours, with which the user will open the file again: axes, pixel size and every pixel have to be right.
-The second is libtiff, by way of Pillow; for planes that it would have to hold whole, zlib and some lines of our own.
+The second is libtiff, by way of Pillow; where planes or files are too large for that, zlib and some lines of our own.
 Pixels are compared by a checksum of each band that was noted when the band was written.
 """
 
@@ -30,6 +30,8 @@ from napari_unet.imaging.tiff import read_tiff
 
 PILLOW_PIXELS = 2**24
 """Of a plane; Pillow holds it several times, and refuses very large ones."""
+PILLOW_BYTES = 2**32
+"""Of a file; behind that, Pillow goes to the wrong places."""
 
 
 def checksum(band: npt.NDArray[Any] | bytes) -> int:
@@ -101,7 +103,7 @@ def _our_sums(image: Image, rows: int) -> Iterator[int]:
 
 def _other_sums(path: Path, layout: Layout, rows: int) -> Iterator[int]:
     height, width = layout.shape[-2:]
-    if height * width <= PILLOW_PIXELS:
+    if height * width <= PILLOW_PIXELS and path.stat().st_size <= PILLOW_BYTES:
         return (checksum(page[start : start + rows]) for page in _pages(path) for start in range(0, height, rows))
     return map(checksum, read_bands(path, rows // layout.rows_per_strip))
 

@@ -4,8 +4,10 @@ import errno
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
+import dask.array
 import numpy as np
 import pytest
 import tifffile
@@ -17,9 +19,19 @@ from PIL import Image as Pillow
 
 from napari_unet import atomic
 from napari_unet.axes import PixelSize
-from napari_unet.errors import AxesError, ExportError, LabelsError
-from napari_unet.export import layouts, writing
-from napari_unet.export.tiff import save_masks, save_probabilities
+from napari_unet.errors import AxesError, Cancelled, ExportError, ImageError, LabelsError
+from napari_unet.events import Progress
+from napari_unet.export import layouts, rasters, verifying, writing
+from napari_unet.export.rasters import About
+from napari_unet.export.tiff import (
+    save_binary,
+    save_classes,
+    save_masks,
+    save_masks_events,
+    save_probabilities,
+    save_probabilities_events,
+)
+from napari_unet.imaging import chunk_cache
 from napari_unet.imaging.reading import read_image
 
 LONG = "n" * (251 if os.name == "posix" else 90) + ".tif"  # 255 bytes, the most that Linux allows
@@ -158,6 +170,135 @@ def test_new_file_has_usual_rights_and_old_one_keeps_its_own(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_probabilities_in_bytes_are_rounded(tmp_path):
+    probabilities = np.array([[[0, 0.25, 0.5, 1, np.nan, 1.2, -0.1]]], np.float32)
+    path = save_probabilities(tmp_path / "p.tif", probabilities, kind="uint8")
+    np.testing.assert_array_equal(read_image(path).array, [[0, 64, 128, 255, 0, 255, 0]])
+    back = save_probabilities(tmp_path / "f.tif", read_image(path).array[None])
+    np.testing.assert_allclose(read_image(back).array, [[0, 0.25, 0.5, 1, 0, 1, 0]], atol=0.002)
+
+
+@pytest.mark.parametrize("labels", [np.array([[0, 3], [70_000, 0]]), np.array([[False, True], [True, False]])])
+def test_binary_masks_are_white_in_objects(tmp_path, labels):
+    image = read_image(save_binary(tmp_path / "b.tif", labels))
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image.array, [[0, 255], [255, 0]])
+
+
+def test_each_class_has_a_channel(tmp_path):
+    labels = np.array([[0, 1, 2], [2, 2, 0]])
+    image = read_image(save_classes(tmp_path / "c.tif", labels, ("tumour", "stroma", "absent")))
+    assert image.axes == "CYX"
+    np.testing.assert_array_equal(image.array[0], [[0, 255, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(image.array[1], [[0, 0, 255], [255, 255, 0]])
+    assert not image.array[2].any()
+
+
+@pytest.mark.parametrize("pillow", [True, False])
+@pytest.mark.parametrize("large", [True, False])
+def test_planes_larger_than_a_band(tmp_path, monkeypatch, pillow, large):
+    """Written and read back in several pieces, each of several strips."""
+    monkeypatch.setattr(layouts, "STRIP_BYTES", 1000)
+    monkeypatch.setattr(rasters, "BAND_BYTES", 3000)
+    monkeypatch.setattr(verifying, "PILLOW_PIXELS", 2**24 if pillow else 0)
+    if large:
+        monkeypatch.setattr(layouts, "IMAGEJ_BYTES", 1)
+        monkeypatch.setattr(layouts, "BIGTIFF_BYTES", 1)
+    labels = RNG.integers(0, 65535, (2, 53, 31))
+    path = save_masks(tmp_path / "m.tif", zarr.array(labels, chunks=(1, 10, 31)))
+    np.testing.assert_array_equal(read_image(path).array, labels)
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages[0].dataoffsets) == 4
+        assert file.is_bigtiff == large
+
+
+def test_places_beyond_4_gib(tmp_path, monkeypatch):
+    """A file with a hole of 5 GiB, which takes no space on the disk, before its first plane."""
+
+    class Sparse(tifffile.TiffWriter):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self._fh.seek(5 * 2**30)
+
+    monkeypatch.setattr(layouts, "IMAGEJ_BYTES", 1)
+    monkeypatch.setattr(layouts, "BIGTIFF_BYTES", 1)
+    monkeypatch.setattr(writing.tifffile, "TiffWriter", Sparse)
+    labels = labels_of("TZYX")
+    path = save_masks(tmp_path / "m.tif", labels, "TZYX", SIZE)
+    assert path.stat().st_size > 5 * 2**30
+    with tifffile.TiffFile(path) as file:
+        assert min(min(page.dataoffsets) for page in file.pages) > 2**32
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, labels)
+    assert image.pixel_size.along("ZYX") == pytest.approx(SIZE.along("ZYX"))
+
+
+LARGE = """
+import resource, sys
+import numpy as np
+from napari_unet.export.tiff import save_masks
+labels = np.broadcast_to(np.uint16(7), (1, 50_000, 47_000))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+save_masks(sys.argv[1], labels)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory in KiB")
+def test_plane_of_more_than_4_gib_takes_little_memory(tmp_path):
+    command = [sys.executable, "-c", LARGE, str(tmp_path / "m.tif")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=True)
+    assert int(done.stdout) < 256 * 2**10
+    image = read_image(tmp_path / "m.tif")
+    assert image.array.shape == (50_000, 47_000)
+    assert (image.array[-2:, -2:] == 7).all()
+
+
+def test_lazy_labels_are_not_loaded(tmp_path, monkeypatch):
+    """40 MiB of pixels are never in memory at once."""
+    monkeypatch.setattr("napari_unet.imaging.tiff.IN_MEMORY_BYTES", 2**22)
+    monkeypatch.setattr(chunk_cache, "CACHE_BYTES", 2**22)
+    labels = dask.array.zeros((20, 1024, 1024), chunks=(1, 1024, 1024), dtype=np.uint16)
+    tracemalloc.start()
+    try:
+        path = save_masks(tmp_path / "m.tif", labels)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * 2**20
+    assert read_image(path).array.shape == (20, 1024, 1024)
+
+
+def test_image_is_named(tmp_path):
+    about = About("Zelle (α).tif", 12.5)
+    for largest in (9, 70_000):
+        path = save_masks(tmp_path / "m.tif", labels_of("TYX", largest), "TYX", SIZE, about)
+        with tifffile.TiffFile(path) as file:
+            assert "Zelle (α).tif" in (file.ome_metadata or file.imagej_metadata["Info"])
+            assert "12.5" in (file.ome_metadata or str(file.imagej_metadata["finterval"]))
+
+
+def test_it_tells_how_far_it_is(tmp_path):
+    events = list(save_masks_events(tmp_path / "m.tif", labels_of("TZYX"), "TZYX"))
+    assert all(isinstance(event, Progress) for event in events)
+    for stage in ("Looking at the labels", "Writing", "Reading back", "Reading again"):
+        told = [(event.done, event.total) for event in events if event.stage == stage]
+        assert told == [(number, 6) for number in range(1, 7)]
+
+
+@pytest.mark.parametrize("after", [1, 8, 15, 21])
+def test_cancelling_leaves_the_old_file(tmp_path, after):
+    (tmp_path / "m.tif").write_bytes(b"old")
+    work = save_masks_events(tmp_path / "m.tif", labels_of("TZYX"), "TZYX")
+    for _ in range(after):
+        next(work)
+    with pytest.raises(Cancelled):
+        work.throw(Cancelled())
+    assert [path.name for path in tmp_path.iterdir()] == ["m.tif"]
+    assert (tmp_path / "m.tif").read_bytes() == b"old"
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
@@ -194,6 +335,33 @@ def test_wrong_axes_and_wrong_suffix(tmp_path):
     with pytest.raises(ExportError, match=r"\.tif"):
         save_masks(tmp_path / "m.png", labels_of("YX"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_do_not_fit(tmp_path):
+    with pytest.raises(LabelsError, match="class 3"):
+        save_classes(tmp_path / "c.tif", np.array([[0, 3]]), ("a", "b"))
+    with pytest.raises(ExportError, match="2 names"):
+        save_probabilities(tmp_path / "p.tif", np.zeros((3, 4, 4)), classes=("a", "b"))
+    assert list(tmp_path.iterdir()) == []
+
+
+class Broken:
+    """An array whose file has gone."""
+
+    shape, dtype = (3, 20, 20), np.dtype(np.uint8)
+
+    def __getitem__(self, key):
+        if key[0].start == 2:
+            raise OSError("the drive is not there")
+        return np.zeros((3, 20, 20), np.uint8)[key]
+
+
+def test_pixels_that_cannot_be_read_are_no_fault_of_the_disk(tmp_path):
+    (tmp_path / "m.tif").write_bytes(b"old")
+    with pytest.raises(ImageError, match="the drive is not there"):
+        list(save_probabilities_events(tmp_path / "m.tif", Broken(), "YX", kind="uint8"))
+    assert (tmp_path / "m.tif").read_bytes() == b"old"
+    assert leftovers(tmp_path) == []
 
 
 # --- a disk that fails --------------------------------------------------------------------------

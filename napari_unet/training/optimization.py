@@ -23,7 +23,7 @@ MAX_GRADIENT = 1.0
 # A trained encoder knows more than a few corrections can teach it.
 ENCODER_SHARE = 0.5
 # How much it counts to say the same as before of what was known before
-IMITATION = 5.0
+IMITATION = 1.5
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -80,7 +80,7 @@ class Trainer:
             How much of the budget is spent, from 0 to 1: the learning rate falls with it.
         """
         self._set_rate(progress_share)
-        self._begin_to_learn()
+        self._begin_to_learn(together=batch.rehearsed > 0 and self.parts == 1)
         self.optimizer.zero_grad(set_to_none=True)
         value = sum(self._learn(part) for part in batch.split(self.parts))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
@@ -92,16 +92,20 @@ class Trainer:
         self._follow()
         return value
 
-    def _begin_to_learn(self) -> None:
-        """Prepare the layers for a step; those that normalize by remembered statistics keep them, if there are any.
+    def _begin_to_learn(self, *, together: bool) -> None:
+        """Prepare the layers for a step; those that normalize by remembered statistics may have to keep them.
 
         A trained network that has seen a dozen steps with statistics of their few patches is worse than before, because
-        what it remembers has followed only in part (``benchmarks/few_steps.py``). One that learns a new head knows
-        nothing yet that could get worse, and its images are of another kind: it remembers these.
+        what it remembers has followed only in part (``benchmarks/few_steps.py``). Not so if patches of what it knew are
+        learnt `together` with new ones: then the statistics come to fit both, new kinds are learnt sooner and less
+        is forgotten. One that learns a new head knows nothing yet that could get worse, and its images are of another
+        kind: it remembers these.
         """
         self.network.train()
+        if together or not self.model.trained or self.config.classes is not None:
+            return
         for layer in self.network.modules():
-            if self.model.trained and self.config.classes is None and isinstance(layer, _NormBase):
+            if isinstance(layer, _NormBase):
                 layer.eval()
 
     def _learn(self, batch: Batch) -> float:

@@ -136,3 +136,12 @@ def test_a_model_that_was_let_forget_does_not_teach_what_it_forgot(shelf, monkey
     monkeypatch.setattr(Recall, "compare_events", lost)
     assert drawn(monkeypatch, forget=True)[1].candidate.spec.replay == ()
     assert drawn(monkeypatch, forget=False)[1].candidate.spec.replay == ("dark",)
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_statistics_follow_new_images_only_together_with_known_ones(shelf, forget):
+    old = model()
+    found = nu.finetune(old, [(IMAGE, LABELS)], seconds=1, seed=0, forget=forget)
+    means = [dict(one.network.named_buffers()) for one in (old, found.candidate)]
+    kept = all(np.array_equal(means[0][name], means[1][name]) for name in means[0] if name.endswith("running_mean"))
+    assert kept is forget

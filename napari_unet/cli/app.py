@@ -285,7 +285,8 @@ def share(  # noqa: PLR0913, PLR0917  # one parameter an option
     from napari_unet.cli.options import parse_answers, parse_channels
     from napari_unet.cli.segmenting import Source
     from napari_unet.cli.sharing import Picture, share_model
-    from napari_unet.export.sharing import PackageCard, ShareOptions, format_of
+    from napari_unet.export.package.card import PackageCard
+    from napari_unet.export.sharing import ShareOptions, format_of
     from napari_unet.networks.spec import checked
 
     about = {"description": description, "license": licence, "name": name, "cite": cite or (), "tags": tag or ()}

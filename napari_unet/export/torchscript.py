@@ -6,8 +6,10 @@ it was traced with, what the model computes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def save_torchscript(model: Model, path: str | os.PathLike[str], output: Output 
 
     def write(file: Path) -> None:
         with _quiet():
-            torch.jit.save(program, str(file), _extra_files=description)  # type: ignore[no-untyped-call]
+            torch.jit.save(program, str(file), _extra_files=description)
 
     return replace_file(Path(path), write, lambda file: _compare(file, answering))
 
@@ -64,7 +66,8 @@ def _traced(answering: Answering, model: Model) -> Any:  # noqa: ANN401  # torch
     """Follow the network through one image of unequal sides."""
     try:
         with _quiet(), torch.no_grad():
-            return torch.jit.trace(answering, answering.example(2, (2, 3, 4)), check_trace=False)
+            trace: Any = torch.jit.trace  # it has no types
+            return trace(answering, answering.example(2, (2, 3, 4)), check_trace=False)
     except Exception as error:  # whatever its layers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(
@@ -85,8 +88,9 @@ def _compare(file: Path, answering: Answering) -> None:
     compare("TorchScript", run, answering)
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801  # used as a function
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Keep from the user what tracing says to developers: that it sees one size only, and is out of fashion."""
-
-    def __init__(self) -> None:
-        super().__init__(action="ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -14,6 +14,8 @@ from napari_unet.events import Progress
 from napari_unet.export.package import writing
 from napari_unet.export.package.writing import package_events
 from napari_unet.imaging.samples import open_sample
+from napari_unet.weights.collection import _needed
+from napari_unet.weights.packages.description import describe
 
 CARD = nu.PackageCard(authors=("Ada Author", "Ben Other"), description="Finds nuclei.", license="CC0-1.0")
 THIN = {"width": 4, "depth": 2}
@@ -199,6 +201,13 @@ def test_a_package_that_lost_our_file_still_opens_as_a_program(tmp_path):
     again = nu.load_model(stripped, trust=True)
     image = open_sample("fluorescence").image[:64, :80]
     np.testing.assert_allclose(nu.predict(again, image), nu.predict(model, image), atol=1e-3)
+
+
+def test_of_a_package_in_the_zoo_our_file_is_downloaded_and_no_program(tmp_path):
+    document = described(written(tmp_path, model_of()))
+    sources = _needed("brave-test", describe("rdf.yaml", document))
+    assert [source.name for source in sources] == ["model.safetensors", "test_input.npy", "test_output.npy"]
+    assert all(len(source.sha256) == 64 for source in sources)
 
 
 def test_a_package_with_another_model_inside_is_refused(tmp_path):

@@ -112,8 +112,8 @@ def _usual(spec: ModelSpec, sides: tuple[int, ...]) -> Image:
     if len(sides) == 2 and count in {1, 3}:
         sample = open_sample("fluorescence" if count == 1 else "tissue")
         return open_image(sample.image, sample.axes, name="the sample image")
-    shape = (sides[0], sides[1], sides[2]) if len(sides) == 3 else (8, *sides)
-    stacks = [nuclei_stack(shape, seed=seed).image for seed in range(count)]
+    z, y, x = sides if len(sides) == 3 else (8, *sides)
+    stacks = [nuclei_stack((z, y, x), seed=seed).image for seed in range(count)]
     planes = stacks if len(sides) == 3 else [stack[len(stack) // 2] for stack in stacks]
     return open_image(np.stack(planes), "CZYX" if len(sides) == 3 else "CYX", name="a made image")
 

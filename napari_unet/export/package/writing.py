@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
 
@@ -177,7 +178,7 @@ def _add_onnx(model: Model, file: Path, output: Output) -> tuple[str, ...]:
     return ()
 
 
-def _picture(picture: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _picture(picture: npt.NDArray[np.uint8]) -> bytes:
     import imagecodecs
 
     return bytes(imagecodecs.png_encode(picture))

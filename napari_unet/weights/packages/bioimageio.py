@@ -114,7 +114,7 @@ def _own(package: Package, own: Source, settings: Normalization, answers: Mappin
     proof = _proof(package, model.with_spec(normalization=settings))
     said = f"bioimage.io package {package.description.version}, written by napari-unet"
     model = model.with_report(file=package.path.name, format=said, notes=(*package.notes, *_found(package, proof)))
-    return change_model(model, answers)
+    return change_model(model, {key: answers[key] for key in GENERAL if key in answers})
 
 
 def _proof(package: Package, model: Model) -> Proof | None:

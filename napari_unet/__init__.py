@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from napari_unet.axes import PixelSize
     from napari_unet.errors import NapariUnetError
     from napari_unet.export.geojson import save_geojson
+    from napari_unet.export.ome_zarr import add_labels, save_ome_zarr
     from napari_unet.export.onnx import save_onnx
     from napari_unet.export.overlay import save_overlay
     from napari_unet.export.package.card import PackageCard
     from napari_unet.export.package.writing import save_package
     from napari_unet.export.rois import save_rois
     from napari_unet.export.table import save_table
-    from napari_unet.export.tiff import save_masks
+    from napari_unet.export.tiff import save_binary, save_classes, save_masks, save_probabilities
     from napari_unet.export.torchscript import save_torchscript
+    from napari_unet.imaging.image import open_image
     from napari_unet.imaging.reading import read_image, read_labels
     from napari_unet.inference.diameters import estimate_diameter
     from napari_unet.inference.predicting import predict
@@ -55,22 +57,28 @@ _HOMES = {
     "PixelSize": "axes",
     "Recipe": "jobs.recipes",
     "adapt": "training.adaptation",
+    "add_labels": "export.ome_zarr",
     "build_network": "networks.registry",
     "estimate_diameter": "inference.diameters",
     "finetune": "training.fit",
     "load_model": "weights.loading",
     "measure": "objects.measuring",
     "new_model": "weights.model",
+    "open_image": "imaging.image",
     "predict": "inference.predicting",
     "read_image": "imaging.reading",
     "read_labels": "imaging.reading",
     "read_recipe": "jobs.recipes",
     "run_recipe": "jobs.batches",
+    "save_binary": "export.tiff",
+    "save_classes": "export.tiff",
     "save_geojson": "export.geojson",
     "save_masks": "export.tiff",
+    "save_ome_zarr": "export.ome_zarr",
     "save_onnx": "export.onnx",
     "save_overlay": "export.overlay",
     "save_package": "export.package.writing",
+    "save_probabilities": "export.tiff",
     "save_rois": "export.rois",
     "save_table": "export.table",
     "save_torchscript": "export.torchscript",
@@ -91,22 +99,28 @@ __all__ = [
     "Recipe",
     "__version__",
     "adapt",
+    "add_labels",
     "build_network",
     "estimate_diameter",
     "finetune",
     "load_model",
     "measure",
     "new_model",
+    "open_image",
     "predict",
     "read_image",
     "read_labels",
     "read_recipe",
     "run_recipe",
+    "save_binary",
+    "save_classes",
     "save_geojson",
     "save_masks",
+    "save_ome_zarr",
     "save_onnx",
     "save_overlay",
     "save_package",
+    "save_probabilities",
     "save_rois",
     "save_table",
     "save_torchscript",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import numpy.typing as npt
 
 _ROWS, _OFFSETS, _ROWS_PER_STRIP, _COUNTS = 257, 273, 278, 279
@@ -34,7 +33,7 @@ def compressed(bands: Iterable[npt.NDArray[Any]], rows_per_strip: int) -> Iterat
 
     for band in bands:
         for start in range(0, len(band), rows_per_strip):
-            strip = np.ascontiguousarray(band[start : start + rows_per_strip])
+            strip = band[start : start + rows_per_strip].tobytes()
             yield bytes(imagecodecs.zlib_encode(strip, level=6))
 
 

@@ -105,7 +105,7 @@ def _member(group: Any, ome: Mapping[str, Any], name: str) -> str:  # noqa: ANN4
         raise SeveralImagesError(
             f'"{name}" holds {listed}, and one image was expected. Choose the folder of one of them.'
         )
-    return keys[0]
+    return str(keys[0])
 
 
 def _read_multiscale(

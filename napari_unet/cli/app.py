@@ -350,8 +350,7 @@ def merge(
     """Put a new prediction under corrections: no reviewed pixel changes, and no object that has one."""
     from napari_unet.cli.editing import Target, merge_files
 
-    meaning = "semantic" if classes else "instances"
-    merge_files(predicted, corrected, reviewed, Target(out, overwrite, axes), meaning)
+    merge_files(predicted, corrected, reviewed, Target(out, overwrite, axes), "semantic" if classes else "instances")
 
 
 @app.command()

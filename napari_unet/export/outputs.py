@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -145,9 +146,23 @@ class Result:
             return f'The probabilities of "{self.name}" are not there. Segment the image again to write them.'
         if output == "overlay" and self.image is None:
             return f'A picture needs the image that the labels of "{self.name}" belong to. Give it, too.'
-        if output == "classes" and self.meaning != "semantic":
-            return f'The labels of "{self.name}" are objects, and a mask for each class needs a model of classes.'
-        return ""
+        return general_obstacle(output, self.meaning)
+
+
+def general_obstacle(output: Output, meaning: Literal["instances", "semantic"]) -> str:
+    """Say in a sentence why something can be written of no image here; empty if it can.
+
+    Parameters
+    ----------
+    output : Output
+    meaning : "instances" | "semantic"
+        What the numbers of the labels are.
+    """
+    if output == "classes" and meaning != "semantic":
+        return "The labels are numbers of objects, and a mask for each class needs labels that are classes."
+    if output == "parquet" and find_spec("pyarrow") is None:
+        return 'Parquet needs the package pyarrow. Install it with: pip install "napari-unet[parquet]"'
+    return ""
 
 
 def file_names(stem: str, options: ExportOptions) -> dict[Output, Path]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from napari_unet.atomic import unnamed_file
 from napari_unet.errors import Cancelled, ExportError, ModelError, NapariUnetError
 from napari_unet.events import Event, ImageBegun, ImageDone, Notice, finish, finish_warning
-from napari_unet.export.outputs import ExportOptions, Result, file_names, write_outputs_events
+from napari_unet.export.outputs import ExportOptions, Result, file_names, general_obstacle, write_outputs_events
 from napari_unet.export.provenance import ImageOrigin, ModelOrigin, Provenance, provenance_now
 from napari_unet.export.targets import check_targets, make_folder
 from napari_unet.imaging.image import Image
@@ -157,10 +157,13 @@ def batch_events(
     Raises
     ------
     ExportError
-        If nothing can be written to the folder, or a result would replace an image.
+        If nothing can be written to the folder, a result would replace an image, or something can be written of none.
     """
     targets = (folder / image.folder / file for image in images for file in _files(image, recipe.export))
     check_targets(targets, [image.path for image in images])
+    for output in recipe.export.outputs:
+        if obstacle := general_obstacle(output, model.spec.meaning):
+            raise ExportError(obstacle)
     make_folder(folder)
     batch = _Batch(recipe, recipe.digest(), model, folder, Ledger(folder), overwrite)
     settled = []

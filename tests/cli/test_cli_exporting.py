@@ -110,7 +110,7 @@ def test_what_is_known_of_the_labels_goes_along(run, labels, tmp_path):
     ("words", "sentence"),
     [
         (["--format", "overlay"], "A picture needs the image"),
-        (["--format", "classes"], "a mask for each class needs"),
+        (["--format", "classes"], "a mask for each class needs labels that are classes"),
         (["--format", "probabilities"], "are not there"),
         (["--format", "nonsense"], '"nonsense" cannot be written'),
         (["--image", "small.tif"], "Choose the labels of this image"),

@@ -137,6 +137,16 @@ def test_segment_refuses_a_format_that_there_is_not(run, tiny, folder, tmp_path)
     assert '"jpeg" cannot be written. Choose among masks, binary' in err
 
 
+@pytest.mark.parametrize("output", ["classes", "parquet"])
+def test_what_can_be_written_of_no_image_is_said_at_once(run, tiny, folder, tmp_path, monkeypatch, output):
+    monkeypatch.setattr("napari_unet.export.outputs.find_spec", lambda name: None)
+    code, out, err = run("segment", folder, "-m", tiny, "--out", tmp_path / "out", "-f", output)
+    assert (code, out) == (1, "")
+    assert "needs" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_ends_a_batch_cleanly_and_the_same_command_goes_on(run, recipe, folder, tmp_path):
     for number in range(40):

@@ -103,7 +103,7 @@ def test_the_sidecar_says_what_the_numbers_mean(result, tmp_path):
     [
         ("probabilities", {"probabilities": None}, "Segment the image again"),
         ("overlay", {"image": None}, "needs the image"),
-        ("classes", {}, "needs a model of classes"),
+        ("classes", {}, "needs labels that are classes"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_anything_is(result, tmp_path, output, missing, sentence):

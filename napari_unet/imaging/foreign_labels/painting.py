@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_unet.errors import LabelsError
 from napari_unet.imaging.foreign_labels.filling import Points, area, fill
 
-_NUMBER = re.compile(r"(\d+)(?:-z\d+)?(?:-t\d+)?")
+_NUMBER = re.compile(r"(\d{1,19})(?:-z\d+)?(?:-t\d+)?", re.ASCII)
 """Names that we give: the number of the object, in stacks with its slice and frame."""
 
 

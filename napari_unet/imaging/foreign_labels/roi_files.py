@@ -26,7 +26,7 @@ MAX_RATIO = 250
 """How many times larger a packed ROI may become, where it is large."""
 _SMALL_BYTES = 2**20
 
-_OWN_NAME = re.compile(r"(\d{4,})-\d{4,}-\d{4,}")
+_OWN_NAME = re.compile(r"(\d{4,9})-\d{4,}-\d{4,}", re.ASCII)
 """What ImageJ calls a ROI in a stack: slice, y, x."""
 _CURVE_STEPS = np.linspace(0, 1, 17)[1:, None]
 

@@ -187,6 +187,11 @@ def test_numbers_of_names_are_kept_and_others_are_free(tmp_path):
     assert [found[1, 1], found[1, 5], found[5, 1], found[5, 5]] == [12, 13, 3, 14]
 
 
+def test_names_of_very_many_digits_are_no_numbers(tmp_path):
+    (tmp_path / "a.geojson").write_text(json.dumps([feature(1, 1, 2, name="9" * 5000), feature(4, 4, 2, name="0")]))
+    assert np.unique(read_labels(tmp_path / "a.geojson", shape=(9, 9)).array).tolist() == [0, 1, 2]
+
+
 def test_where_outlines_overlap_the_smallest_has_the_pixel(tmp_path):
     rois = [square(2, 2, 3), square(0, 0, 9), square(4, 4, 4)]
     found = read_foreign_labels(save_zip(tmp_path / "a.zip", rois), (20, 20))

@@ -28,7 +28,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-import napari_unet
 from napari_unet.axes import PixelSize
 from napari_unet.errors import DeviceError, ImageError, ModelError, is_out_of_memory
 from napari_unet.events import Event, Progress, finish_warning
@@ -39,6 +38,7 @@ from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.devices import choose_device
 from napari_unet.inference.pipeline import as_config, as_image, rescale, scale_factor
 from napari_unet.networks.base import Network
+from napari_unet.version import VERSION
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import ModelSpec, changed_spec
 
@@ -318,7 +318,7 @@ def _spec(model: Model, looks: Sequence[_Look], windows: float) -> ModelSpec:
         update={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "parent_sha256": model.sha256,
-            "version": napari_unet.__version__,
+            "version": VERSION,
             "notes": " ".join(filter(None, (old.notes, said))),
         }
     )

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import napari_unet
 from napari_unet.errors import Cancelled, LabelsError, ModelError
 from napari_unet.events import Event, HeldOut, ValidationDone, finish_warning
 from napari_unet.imaging.image import Image, check_channels, open_image, to_canonical
@@ -31,6 +30,7 @@ from napari_unet.training.replay import load_replay
 from napari_unet.training.settling import SHARES, Recall, Settled, settle_events
 from napari_unet.training.splitting import hold_out
 from napari_unet.training.telling import tell_split
+from napari_unet.version import VERSION
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import Provenance, changed_spec
 
@@ -204,7 +204,7 @@ def _candidate(base: Model, learnt: Model, pairs: Sequence[TrainingPair]) -> Mod
         license=old.license,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         parent_sha256=base.sha256 if base.trained else "",
-        version=napari_unet.__version__,
+        version=VERSION,
     )
     stem = base.spec.name.removeprefix("untrained ").removesuffix(", fine-tuned")
     changes = {"name": f"{stem}, fine-tuned", "objects": learnt.spec.objects, "trained": True}

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 import yaml
 
-import napari_unet
 from napari_unet.atomic import replace_file
 from napari_unet.errors import ExportError, ModelError
 from napari_unet.events import Event, Progress, finish
@@ -32,6 +31,7 @@ from napari_unet.export.package.readme import readme
 from napari_unet.export.package.steps import packaged
 from napari_unet.export.torchscript import save_torchscript
 from napari_unet.imaging.image import ArrayLike, Image, open_image
+from napari_unet.version import VERSION
 from napari_unet.weights.loading import load_model
 from napari_unet.weights.model import Model
 
@@ -190,7 +190,7 @@ def _now() -> str:
 
 def _versions() -> dict[str, str]:
     return {
-        "napari-unet": napari_unet.__version__,
+        "napari-unet": VERSION,
         "torch": torch.__version__.partition("+")[0],
         "onnx": str(OPSET),
     }

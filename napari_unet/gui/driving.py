@@ -79,5 +79,5 @@ def _follow(desk: Desk, drive: _Drive) -> None:
     """Show what the thread tells, and pass on that the user cancels."""
     if desk.state.activity is Activity.CANCELLING:
         drive.cancelled.set()
-    while not drive.events.empty():
+    for _ in range(drive.events.qsize()):  # not those that come meanwhile: the viewer goes on
         desk.show(drive.events.get())

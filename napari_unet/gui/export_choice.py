@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +15,19 @@ from napari_unet.export.outputs import OUTPUTS, ExportOptions, Output
 from napari_unet.networks.spec import Config
 from napari_unet.weights.bundled import own_folder
 
+Kind = Output | Literal["summary"]
+
+KINDS: dict[Kind, str] = {**OUTPUTS, "summary": "A page for the browser: picture, counts, sizes and settings (HTML)"}
+"""What can be ticked, in the order in which it is written."""
+SUMMARY_ENDING = "_summary.html"
+
 
 class ExportChoice(Config):
     """What is written, how, and where.
 
     Attributes
     ----------
-    outputs : tuple of Output
+    kinds : tuple of Kind
         May be none at all.
     probability_type : "float32" | "uint8"
     zarr_version : "0.4" | "0.5"
@@ -29,22 +36,26 @@ class ExportChoice(Config):
         Where files were written last; empty if that was never.
     """
 
-    outputs: tuple[Output, ...] = ("masks", "table")
+    kinds: tuple[Kind, ...] = ("masks", "table")
     probability_type: Literal["float32", "uint8"] = "float32"
     zarr_version: Literal["0.4", "0.5"] = "0.5"
     sidecar: bool = True
     folder: str = ""
 
-    def with_output(self, output: Output, on: bool) -> ExportChoice:
-        """Return it with one more output, or without it."""
-        wanted = {*self.outputs, output} if on else {*self.outputs} - {output}
-        return self.model_copy(update={"outputs": tuple(one for one in OUTPUTS if one in wanted)})
+    def with_kind(self, kind: Kind, on: bool) -> ExportChoice:
+        """Return it with one more kind of file, or without it."""
+        wanted = {*self.kinds, kind} if on else {*self.kinds} - {kind}
+        return self.model_copy(update={"kinds": tuple(one for one in KINDS if one in wanted)})
 
-    def options(self, possible: tuple[Output, ...]) -> ExportOptions:
-        """Return what to write of what can be written."""
-        wanted = tuple(output for output in self.outputs if output in possible)
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The kinds of files that are about one image."""
+        return tuple(output for output in OUTPUTS if output in self.kinds)
+
+    def options(self, outputs: Sequence[Output]) -> ExportOptions:
+        """Return how to write some of them; at least one."""
         return ExportOptions(
-            outputs=wanted,
+            outputs=tuple(outputs),
             probability_type=self.probability_type,
             zarr_version=self.zarr_version,
             sidecar=self.sidecar,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from napari.layers import Labels
 
 from napari_unet.axes import PixelSize, without
 from napari_unet.errors import LabelsError, NapariUnetError
-from napari_unet.export.outputs import OUTPUTS, Output, Result
+from napari_unet.export.outputs import OUTPUTS, Result
 from napari_unet.export.provenance import ImageOrigin, ModelOrigin, Provenance, provenance_now
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.export_choice import Kind
 from napari_unet.gui.segmenting import Kept
 from napari_unet.imaging.image import Image
 from napari_unet.jobs.requests import ArrayRef
@@ -52,10 +54,15 @@ def result_of(desk: Desk, layer: Labels, kept: Kept | None) -> Result:
     return replace(found, labels=np.array(found.labels))
 
 
-def obstacles_of(desk: Desk, layer: Labels, kept: Kept | None) -> dict[Output, str]:
+def obstacles_of(desk: Desk, layer: Labels, kept: Kept | None) -> dict[Kind, str]:
     """Say what cannot be written about a layer, and why, without a look at any pixel."""
     found = _found(desk, layer, kept, lambda ref: np.broadcast_to(np.float32(0), ref.shape))
-    return {output: why for output in OUTPUTS if (why := found.obstacle(output))}
+    obstacles: dict[Kind, str] = {output: why for output in OUTPUTS if (why := found.obstacle(output))}
+    if "overlay" in obstacles:
+        obstacles["summary"] = obstacles["overlay"]  # both show the image
+    if find_spec("pyarrow") is None:
+        obstacles["parquet"] = "Parquet needs the package pyarrow. Install it with: pip install pyarrow"
+    return obstacles
 
 
 def _found(desk: Desk, layer: Labels, kept: Kept | None, open_map: Callable[[ArrayRef], Any]) -> Result:

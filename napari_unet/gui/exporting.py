@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from importlib.util import find_spec
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from napari.layers import Labels
 
 from napari_unet.errors import ExportError, LabelsError
 from napari_unet.events import Event, Progress
-from napari_unet.export.outputs import ExportOptions, Output, Result, file_names
+from napari_unet.export.outputs import ExportOptions, Result, file_names
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.driving import driven
-from napari_unet.gui.export_choice import ExportChoice, Exported, recall_choice, remember_choice
+from napari_unet.gui.export_choice import SUMMARY_ENDING, ExportChoice, Exported, Kind, recall_choice, remember_choice
 from napari_unet.gui.export_source import exported_layer, obstacles_of, result_of, stem_of, with_fingerprint
 from napari_unet.gui.segmenting import Kept
 from napari_unet.gui.state import Activity
@@ -24,6 +24,8 @@ from napari_unet.gui.tasks import Task
 from napari_unet.imaging.image import from_canonical
 
 _TIFF, _TABLES = {".tif", ".tiff"}, {".csv", ".parquet"}
+
+_MADE: tuple[layers.Role, ...] = ("prediction", "correction")
 
 Writing = Generator[Event, None, Path]
 
@@ -48,11 +50,11 @@ def _in_layer_order(result: Result) -> np.ndarray[Any, Any]:
     return from_canonical(np.asarray(result.labels)[:, None], result.axes)
 
 
-def _warning(result: Result, options: ExportOptions) -> str:
+def _warning(result: Result, kinds: Sequence[Kind]) -> str:
     """Name the program that will not open the masks as they are; empty where all do."""
     from napari_unet.export.layouts import layout_of_masks
 
-    if "masks" not in options.outputs:
+    if "masks" not in kinds:
         return ""
     labels = np.asarray(result.labels)
     size = dict(zip("TZYX", labels.shape, strict=True))
@@ -72,7 +74,7 @@ class Exporting:
 
     def __init__(self, desk: Desk, kept: Callable[[], Kept | None]) -> None:
         self._desk, self._kept = desk, kept
-        self._corrections: set[str] = set()
+        self._made: dict[layers.Role, set[str]] = {}
         state = desk.state
         state.export_choice = recall_choice()
         state.events.export_layer.connect(self.measure_pixel)
@@ -89,28 +91,30 @@ class Exporting:
         """Save one row an object as CSV or Parquet; of a layer, or of the one that is chosen."""
         self._desk.attempt(lambda: self._start(path, "Saved the object table as", _table_events, layer))
 
-    def choose(self, output: Output, on: bool) -> None:
+    def choose(self, kind: Kind, on: bool) -> None:
         """Write one more kind of file, or one less."""
-        self._remember(self._desk.state.export_choice.with_output(output, on))
+        self._remember(self._desk.state.export_choice.with_kind(kind, on))
 
-    def change(self, **changes: Any) -> None:  # noqa: ANN401
-        """Replace some of the settings of files."""
-        self._remember(ExportChoice(**(self._desk.state.export_choice.model_dump() | changes)))
+    def take(self, options: ExportOptions) -> None:
+        """Choose what a recipe writes, and how."""
+        how = options.model_dump(include={"probability_type", "zarr_version", "sidecar"})
+        self._remember(self._desk.state.export_choice.model_copy(update={"kinds": options.outputs, **how}))
 
     def there(self, folder: str, stem: str) -> tuple[str, ...]:
         """Return the names of files of a folder that would be replaced."""
-        names = (str(file) for file in file_names(stem, self._options()).values()) if self.chosen else ()
-        return tuple(name for name in names if (Path(folder) / name).exists())
+        options, summary = self._options(), (Path(stem + SUMMARY_ENDING),) if "summary" in self.chosen else ()
+        names = (*(file_names(stem, options).values() if options else ()), *summary)
+        return tuple(str(name) for name in names if (Path(folder) / name).exists())
 
     def export(self, folder: str, stem: str) -> None:
         """Write all that is chosen into a folder; the files' names begin with `stem`."""
         self._desk.attempt(lambda: self._export(Path(folder), stem))
 
     @property
-    def chosen(self) -> tuple[Output, ...]:
+    def chosen(self) -> tuple[Kind, ...]:
         """What is chosen and can be written."""
         state = self._desk.state
-        return tuple(output for output in state.export_choice.outputs if not state.export_obstacles.get(output))
+        return tuple(kind for kind in state.export_choice.kinds if kind not in state.export_obstacles)
 
     def measure_pixel(self) -> None:
         """Take the pixel size from the chosen layer."""
@@ -124,15 +128,16 @@ class Exporting:
         state.pixel_size_um = (size.z_um, size.y_um, size.x_um)
 
     def _follow_layers(self) -> None:
-        """Choose a new correction layer; keep the chosen layer while it is there."""
-        state = self._desk.state
+        """Choose a new prediction, or rather a new correction; keep the chosen layer while it is there."""
+        state, viewer = self._desk.state, self._desk.viewer
         known = [choice.id for choice in state.labels]
-        corrections = {layers.layer_id(one) for one in layers.with_role(self._desk.viewer, "correction")}
-        new = corrections - self._corrections
-        self._corrections = corrections
-        if new:
-            state.export_layer = new.pop()
-        elif state.export_layer not in known:
+        made = {role: {layers.layer_id(one) for one in layers.with_role(viewer, role)} for role in _MADE}
+        new = [(role, one) for role in _MADE for one in made[role] - self._made.get(role, set())]
+        self._made = made
+        for role, one in new:
+            if role == "correction" or state.export_layer not in made["correction"]:
+                state.export_layer = one
+        if state.export_layer not in known:
             state.export_layer = known[-1] if known else None
 
     def _survey(self) -> None:
@@ -143,13 +148,14 @@ class Exporting:
             state.export_obstacles, state.export_stem = {}, ""
             return
         obstacles = obstacles_of(self._desk, layer, self._kept())
-        if find_spec("pyarrow") is None:
-            obstacles["parquet"] = "Parquet needs the package pyarrow. Install it with: pip install pyarrow"
         state.export_obstacles = {str(output): why for output, why in obstacles.items()}
         state.export_stem = stem_of(self._desk, layer)
 
-    def _options(self) -> ExportOptions:
-        return self._desk.state.export_choice.options(self.chosen)
+    def _options(self) -> ExportOptions | None:
+        """Return how files are written; None where only the summary is."""
+        choice, chosen = self._desk.state.export_choice, self.chosen
+        outputs = [output for output in choice.outputs if output in chosen]
+        return choice.options(outputs) if outputs else None
 
     def _remember(self, choice: ExportChoice) -> None:
         self._desk.state.export_choice = choice
@@ -175,23 +181,49 @@ class Exporting:
             raise ExportError("Nothing is chosen that can be written. Choose at least one kind of file.")
         if not stem or Path(stem).name != stem:
             raise ExportError(f'"{stem}" is no name for files. Give one without a slash.')
-        self._desk.run(Activity.WRITING, self._export_task(folder, stem, self._result(), self._options()))
+        job = _Job(folder, stem, self.chosen, self._options())
+        self._desk.run(Activity.WRITING, self._export_task(job, self._result()))
 
-    def _export_task(self, folder: Path, stem: str, result: Result, options: ExportOptions) -> Task:
+    def _export_task(self, job: _Job, result: Result) -> Task:
         self._desk.state.exported = None
-        paths, warning = yield from driven(self._desk, _all_events(folder, stem, result, options))
-        self._remember(self._desk.state.export_choice.model_copy(update={"folder": str(folder)}))
-        self._desk.state.exported = Exported(folder=str(folder), names=tuple(p.name for p in paths), warning=warning)
-        files = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
-        self._desk.state.tell(f"Exported {files} to {folder}.")
+        paths, warning = yield from driven(self._desk, _all_events(job, result))
+        self._remember(self._desk.state.export_choice.model_copy(update={"folder": str(job.folder)}))
+        names = tuple(path.name for path in paths)
+        self._desk.state.exported = Exported(folder=str(job.folder), names=names, warning=warning)
+        self._desk.state.tell(f"Exported {names[0] if len(names) == 1 else f'{len(names)} files'} to {job.folder}.")
 
 
-def _all_events(
-    folder: Path, stem: str, result: Result, options: ExportOptions
-) -> Generator[Event, None, tuple[tuple[Path, ...], str]]:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What to write where; without options there is only the summary."""
+
+    folder: Path
+    stem: str
+    kinds: tuple[Kind, ...]
+    options: ExportOptions | None
+
+
+def _all_events(job: _Job, result: Result) -> Generator[Event, None, tuple[tuple[Path, ...], str]]:
+    """Write all files, and return their paths and which program will not open them."""
     from napari_unet.export.outputs import write_outputs_events
 
-    yield Progress("Looking at the labels", 0, len(options.outputs))
-    warning = _warning(result, options)
-    paths = yield from write_outputs_events(folder, stem, with_fingerprint(result), options)
+    yield Progress("Looking at the labels", 0, len(job.kinds))
+    warning, named = _warning(result, job.kinds), with_fingerprint(result)
+    paths: tuple[Path, ...] = ()
+    if job.options is not None:
+        paths = yield from write_outputs_events(job.folder, job.stem, named, job.options)
+    if "summary" in job.kinds:
+        yield Progress("Writing the summary", len(paths), len(job.kinds))
+        paths = (*paths, _write_summary(job.folder / f"{job.stem}{SUMMARY_ENDING}", named))
     return paths, warning
+
+
+def _write_summary(path: Path, result: Result) -> Path:
+    from napari_unet.export.summary import LARGE_PX, save_summary, summarize_image
+    from napari_unet.objects.measuring import measure
+
+    assert result.image is not None  # else it is no choice
+    labels = np.asarray(result.labels)
+    table = measure(labels, result.pixel_size, result.image)
+    told = summarize_image(result.image, labels, table, side_px=LARGE_PX)
+    return save_summary(path, [told], result.provenance, title=result.name)

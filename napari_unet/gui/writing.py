@@ -15,6 +15,8 @@ from napari_unet.errors import ExportError
 from napari_unet.gui import layers
 from napari_unet.imaging.image import Image, open_image
 
+LayerData = tuple[Any, dict[str, Any], str]
+
 
 def write_labels(path: str, array: Any, about: dict[str, Any]) -> list[str]:  # noqa: ANN401
     """Write a label layer as a TIFF of 16 bits, or of 32 where there are more than 65,535 objects.
@@ -47,6 +49,29 @@ def write_image(path: str, array: Any, about: dict[str, Any]) -> list[str]:  # n
             "Choose “napari builtins” as the file type."
         )
     return [str(save_image(path, _image_of(layer), largest=float(layer.contrast_limits[1])))]
+
+
+def write_ome_zarr(path: str, written: list[LayerData]) -> list[str]:
+    """Write an image and the labels that lie on it as one OME-Zarr; without labels or without an image, too.
+
+    Raises
+    ------
+    ExportError
+        If there is more than one image, or it cannot be written.
+    LabelsError
+        If labels have another size than the image.
+    """
+    from napari_unet.export.ome_zarr import save_ome_zarr
+
+    made = [_layer(*one) for one in written]
+    images = [layer for layer in made if isinstance(layer, ImageLayer)]
+    if len(images) > 1:
+        raise ExportError(
+            f"{len(images)} image layers are selected, and an OME-Zarr holds one image. "
+            "Select one image and the labels that lie on it."
+        )
+    labels = {layer.name: _labels_of(layer) for layer in made if isinstance(layer, Labels)}
+    return [str(save_ome_zarr(path, _image_of(images[0]) if images else None, labels))]
 
 
 def _layer(array: Any, about: dict[str, Any], kind: str) -> Layer:  # noqa: ANN401

@@ -118,4 +118,15 @@ def test_the_save_dialog_offers_the_file_types(plugins):
         kind: [w.display_name for w in PluginManager.instance().iter_compatible_writers([kind]) if PLUGIN in w.command]
         for kind in ("labels", "image")
     }
-    assert offered == {"labels": ["masks"], "image": ["image with axes and pixel size"]}
+    assert offered == {"labels": ["masks", "OME-Zarr"], "image": ["image with axes and pixel size", "OME-Zarr"]}
+
+
+def test_an_image_and_its_labels_are_one_ome_zarr(plugins, viewer, tmp_path):
+    image = viewer.add_image(np.arange(4 * 40 * 50, dtype=np.uint16).reshape(4, 40, 50), name="cells", **PLACED)
+    labels = viewer.add_labels(np.ones((4, 40, 50), np.uint16), name="nuclei", **PLACED)
+    (path,) = viewer.layers.save(str(tmp_path / "cells.ome.zarr"), plugin=PLUGIN)
+    opened = viewer.open(path, plugin=PLUGIN)
+    assert [layer.name for layer in opened] == ["cells [1]", "cells nuclei"]
+    for before, after in zip((image, labels), opened, strict=True):
+        assert np.array_equal(layers.full_resolution(after), before.data)
+        assert list(after.scale) == list(before.scale)

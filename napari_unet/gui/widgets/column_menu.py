@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from qtpy.QtWidgets import QCheckBox, QMenu, QPushButton, QWidgetAction
 
@@ -44,8 +43,9 @@ class ColumnMenu(QMenu):  # type: ignore[misc]
 
     def _box(self, name: str, chosen: bool) -> QCheckBox:
         box = QCheckBox(titled(name))
+        box.setStyleSheet("padding: 1px 10px")
         box.setChecked(chosen)
-        box.toggled.connect(partial(self._on_toggled))
+        box.toggled.connect(self._on_toggled)
         return box
 
     def _on_toggled(self, _on: bool) -> None:

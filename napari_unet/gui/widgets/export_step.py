@@ -8,14 +8,14 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QGridLayout, QLineEdit, QMessageBox, QWidget
 
-from napari_unet.export.outputs import OUTPUTS, Output
 from napari_unet.gui.controller import Controller
+from napari_unet.gui.export_choice import KINDS, Kind
 from napari_unet.gui.widgets.base import Step, button, heading, quiet_button, say, sentence, silent
 from napari_unet.gui.widgets.choices import combo, show_choices
 
 _AXES = "ZYX"
 _COLUMNS = 2
-OUTPUT_TITLES: dict[Output, str] = {
+OUTPUT_TITLES: dict[Kind, str] = {
     "masks": "Masks (TIFF)",
     "binary": "Binary mask (TIFF)",
     "classes": "Class masks (TIFF)",
@@ -26,6 +26,7 @@ OUTPUT_TITLES: dict[Output, str] = {
     "rois": "Fiji ROIs",
     "geojson": "QuPath (GeoJSON)",
     "overlay": "Picture (PNG)",
+    "summary": "Summary (HTML)",
 }
 _MOST_NAMES = 4
 
@@ -50,7 +51,7 @@ class ExportStep(Step):
             "One row for each object: position, size, shape and intensities",
             lambda: self._save("objects.csv", "CSV (*.csv);;Parquet (*.parquet)", self.exporting.save_table),
         )
-        self.boxes = {output: self._box(output) for output in OUTPUTS}
+        self.boxes = {kind: self._box(kind) for kind in KINDS}
         self.stem = QLineEdit()
         self.stem.setToolTip("What the names of the files begin with")
         self.export = button("Export…", "Choose a folder, and write all that is ticked into it", self._export)
@@ -96,10 +97,9 @@ class ExportStep(Step):
         box.valueChanged.connect(self._set_sizes)
         return box
 
-    def _box(self, output: Output) -> QCheckBox:
-        box = QCheckBox(OUTPUT_TITLES.get(output, OUTPUTS[output]))
-        box.setToolTip(OUTPUTS[output])
-        box.toggled.connect(partial(self.exporting.choose, output))
+    def _box(self, kind: Kind) -> QCheckBox:
+        box = QCheckBox(OUTPUT_TITLES[kind])
+        box.toggled.connect(partial(self.exporting.choose, kind))
         return box
 
     def _show_labels(self) -> None:
@@ -120,10 +120,10 @@ class ExportStep(Step):
 
     def _show_choice(self) -> None:
         with silent(*self.boxes.values()):
-            for output, box in self.boxes.items():
-                obstacle = self.state.export_obstacles.get(output, "")
-                box.setChecked(output in self.state.export_choice.outputs and not obstacle)
-                box.setToolTip(obstacle or OUTPUTS[output])
+            for kind, box in self.boxes.items():
+                obstacle = self.state.export_obstacles.get(kind, "")
+                box.setChecked(kind in self.state.export_choice.kinds and not obstacle)
+                box.setToolTip(obstacle or KINDS[kind])
 
     def _show_written(self) -> None:
         exported = self.state.exported
@@ -136,8 +136,8 @@ class ExportStep(Step):
         ready = can and not self.state.busy
         for widget in (self.labels, *self.sizes, self.masks, self.table, self.stem):
             widget.setEnabled(ready)
-        for output, box in self.boxes.items():
-            box.setEnabled(ready and output not in self.state.export_obstacles)
+        for kind, box in self.boxes.items():
+            box.setEnabled(ready and kind not in self.state.export_obstacles)
         self.export.setEnabled(ready and bool(self.exporting.chosen))
         say(self.obstacle, "" if can else "There are no labels to save. Segment an image in step 2 first.")
 

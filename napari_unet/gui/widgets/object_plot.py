@@ -50,7 +50,7 @@ class ObjectPlot(Plot):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.activated.connect(self._want)
             row.addWidget(box, 1)
-        self.column.addLayout(row)
+        self.column.insertLayout(0, row)
         self.setVisible(False)
 
     def open(self, shown: bool) -> None:
@@ -121,6 +121,8 @@ class ObjectPlot(Plot):
 
     def _make(self) -> None:
         super()._make()
+        self.column.removeWidget(self._plot)
+        self.column.insertWidget(1, self._plot)  # below what it shows
         self._points = load_pyqtgraph().ScatterPlotItem(size=6, pen=None)
         self._points.sigClicked.connect(self._on_clicked)
         self._plot.getPlotItem().addItem(self._points)

@@ -17,8 +17,11 @@ from napari_unet.gui.widgets.network_view import NetworkView
 from napari_unet.gui.widgets.new_model_form import NewModelForm
 from napari_unet.gui.widgets.opening_card import OpeningCard
 from napari_unet.gui.widgets.report_view import ReportView
+from napari_unet.gui.widgets.share_dialog import ShareDialog
 from napari_unet.imaging.config import Normalization
 from napari_unet.weights.spec import ModelSpec
+
+_SHARE = "Write this model as a file for somebody else: for napari-unet, ilastik, deepImageJ, QuPath, or your own program"
 
 
 class ModelStep(Step):
@@ -61,11 +64,12 @@ class ModelStep(Step):
         self.random = sentence(name="warning")
         self.add(heading("Model"), self.models, self.open)
         self.add_row(self.folder, self.download)
-        self.add(self.opening, self.form, self.card, self.untrained, self.random, self.only_predicts)
+        self.share = button("Save or share…", _SHARE, self._share)
+        self.add(self.opening, self.form, self.card, self.untrained, self.random, self.only_predicts, self.share)
         self.add(NetworkView(controller))
         self.column.addStretch(1)
         self.bind(self._show_model, "model")
-        self.bind(self._enable, "activity")
+        self.bind(self._enable, "activity", "model")
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802  # Qt's name
         """Take a file that is dragged here."""
@@ -95,6 +99,12 @@ class ModelStep(Step):
     def _enable(self) -> None:
         for widget in (self.models, self.open, self.folder, self.download, self.form):
             widget.setEnabled(not self.state.busy)
+        obstacle = self.controller.sharing.obstacle
+        self.share.setEnabled(not self.state.busy and not obstacle)
+        self.share.setToolTip(obstacle or _SHARE)
+
+    def _share(self) -> None:
+        ShareDialog(self.controller, self).open()
 
     def _open(self) -> None:
         patterns = " ".join(f"*{suffix}" for suffix in SUFFIXES)

@@ -24,6 +24,7 @@ from napari_unet.jobs.requests import (
     SegmentResult,
 )
 from napari_unet.jobs.scratch import open_array
+from napari_unet.jobs.sharing import ShareResult
 from napari_unet.jobs.sizing import DiameterResult
 from napari_unet.jobs.work import work_for
 from napari_unet.objects.merging import merge_prediction
@@ -76,6 +77,8 @@ class FakeClient:
             "open": work_for,
             "compare": work_for,
             "download": work_for,
+            "batch": work_for,
+            "share": self._share,
         }[request.kind](request)
         self._running = (number, work)
         return number
@@ -165,6 +168,11 @@ class FakeClient:
             gains[number, :3] = (block.mean() / 255, 0.5, 0.5)
             yield Progress("Flipping fields", number, len(request.fields))
         return FlipResult(fields=len(request.fields))
+
+    def _share(self, request):
+        yield Progress("Writing the model", 0, 1)
+        Path(request.path).write_bytes(b"a model")
+        return ShareResult(path=request.path, notes=("Objects must be bright.",))
 
     def _diameter(self, request):
         yield Progress("Estimating the diameter", 0, 1)

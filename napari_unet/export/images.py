@@ -50,7 +50,7 @@ def save_image_events(
     if dtype not in KINDS:
         raise ExportError(
             f'"{image.name}" holds values of type {image.dtype}, and TIFF programs open uint8, uint16 and float32. '
-            "Convert it, for example with Layers > Data > Convert data type, or save it as OME-Zarr."
+            "Convert it (in napari: right click on the layer, Convert data type), or save it as OME-Zarr."
         )
     limit = largest or (1 if dtype.kind == "f" or image.dtype == bool else np.iinfo(dtype).max)
     names = tuple(f"channel {number}" for number in range(image.sizes["C"]))

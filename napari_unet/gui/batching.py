@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,36 +142,39 @@ class Batching:
 
     def _run_task(self, make: Callable[[], Recipe]) -> Task:
         state, began = self._desk.state, time.monotonic()
-        batch = state.batch
+        batch, summary = state.batch, "summary" in self._recipes.kinds
         recipe: Recipe = yield Aside(make)
-        rows: tuple[BatchRow, ...] = yield Aside(lambda: list_rows(batch, recipe))
+        listed: tuple[BatchRow, ...] = yield Aside(lambda: list_rows(batch, recipe))
         run = f"{recipe.digest()} {batch.results}"
-        rows = self._with_interrupted(run, rows)
+        rows = self._with_interrupted(run, listed)
         state.batch = state.batch.model_copy(update={"rows": rows, "trouble": ""})
-        wanted = [number for number, row in enumerate(rows) if row.status == "waiting"]
+        wanted = _wanted(rows, all_but_done=batch.overwrite or not summary)
         if not wanted:
             state.tell(f"All {len(rows):,} images have been done before. Choose “Do all again” to replace the results.")
             return
+        places = tuple(ImagePlace(path=rows[n].path, folder=rows[n].folder) for n in wanted)
         request = BatchRequest(
-            recipe=recipe,
-            images=tuple(ImagePlace(path=rows[n].path, folder=rows[n].folder) for n in wanted),
-            folder=batch.results,
-            overwrite=batch.overwrite,
+            recipe=recipe, images=places, folder=batch.results, overwrite=batch.overwrite, summary=summary
         )
         self._opener.axes = recipe.input.axes
-        follower = Follower(self._desk, wanted)
+        result: BatchResult = yield from self._followed(request, Follower(self._desk, wanted), run)
+        self._conclude(result, time.monotonic() - began)
+
+    def _followed(self, request: BatchRequest, follower: Follower, run: str) -> Generator[Remote, Any, BatchResult]:
+        """Have the images segmented; what was done remains known where that ends early."""
+        self._interrupted = ("", {})
         try:
             result: BatchResult = yield Remote(request, follower.follow)
         except (Cancelled, JobError) as error:
             follower.stop()
-            done = {row.path: row for row in state.batch.rows if row.status == "done"}
-            self._interrupted = (run, done if batch.overwrite else {})
+            batch = self._desk.state.batch
+            done = {row.path: row for row in batch.rows if row.status == "done"}
+            self._interrupted = (run, done if request.overwrite else {})
             if follower.begun:
-                raise _interrupted(error, state.batch.count("waiting")) from error
+                raise _interrupted(error, batch.count("waiting")) from error
             raise
         follower.stop()
-        self._interrupted = ("", {})
-        self._conclude(result, time.monotonic() - began)
+        return result
 
     def _with_interrupted(self, run: str, rows: tuple[BatchRow, ...]) -> tuple[BatchRow, ...]:
         """Take as done what the same run did before it was interrupted, though all are to be done again."""
@@ -223,6 +226,9 @@ class Follower:
             case Notice():
                 self._desk.show(event)
                 return
+            case Progress() if self._settled == len(self._places):  # the summary is written
+                self._desk.show(event)
+                return
             case _:
                 return
         self._desk.show(Progress(self._stage(), round(_STEPS * (self._settled + self._share)), self._total()))
@@ -246,6 +252,11 @@ class Follower:
 
     def _total(self) -> int:
         return _STEPS * len(self._places)
+
+
+def _wanted(rows: tuple[BatchRow, ...], *, all_but_done: bool) -> list[int]:
+    """Return which rows are sent; a summary tells of what was done before, too."""
+    return [number for number, row in enumerate(rows) if row.status == "waiting" or not all_but_done]
 
 
 def _waiting(row: BatchRow) -> BatchRow:

@@ -12,9 +12,10 @@ from napari.layers import Image as ImageLayer
 
 from napari_unet.axes import sizes
 from napari_unet.errors import NapariUnetError
-from napari_unet.export.outputs import ExportOptions, Output
+from napari_unet.export.outputs import OUTPUTS, ExportOptions, Output
 from napari_unet.gui import layers
 from napari_unet.gui.desk import Desk
+from napari_unet.gui.export_choice import Kind
 from napari_unet.gui.exporting import Exporting
 from napari_unet.gui.modelling import Modelling
 from napari_unet.gui.opening import Opener
@@ -62,9 +63,11 @@ class Recipes:
         return recipe_obstacle(self._desk.state)
 
     @property
-    def output_obstacles(self) -> dict[Output, str]:
+    def kind_obstacles(self) -> dict[Kind, str]:
         """Say what the chosen model and this computer cannot write about other images, and why."""
-        model, obstacles = self._desk.state.model, dict[Output, str]()
+        model, obstacles = self._desk.state.model, dict[Kind, str]()
+        if "masks" not in self._desk.state.export_choice.kinds:
+            obstacles["summary"] = "The summary is made of the masks. Choose them, too."
         if model is not None and model.spec.meaning != "semantic":
             obstacles["classes"] = "This model finds objects, and a mask for each class needs a model of classes."
         if find_spec("pyarrow") is None:
@@ -74,10 +77,15 @@ class Recipes:
         return obstacles
 
     @property
-    def outputs(self) -> tuple[Output, ...]:
+    def kinds(self) -> tuple[Kind, ...]:
         """What is chosen in the step Export and can be written about other images."""
-        obstacles = self.output_obstacles
-        return tuple(output for output in self._desk.state.export_choice.outputs if output not in obstacles)
+        obstacles = self.kind_obstacles
+        return tuple(kind for kind in self._desk.state.export_choice.kinds if kind not in obstacles)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What of it is about one image each."""
+        return tuple(output for output in OUTPUTS if output in self.kinds)
 
     def export_options(self) -> ExportOptions:
         """Return what is written about other images: masks where nothing is chosen."""
@@ -159,8 +167,7 @@ class Recipes:
         if state.model is not None:
             # Last: the smallest size has followed the diameter meanwhile.
             state.objects = recipe.objects_for(state.model.spec, state.diameter_px)
-        export = recipe.export.model_dump(include={"outputs", "probability_type", "zarr_version", "sidecar"})
-        self._exporting.change(**export)
+        self._exporting.take(recipe.export)
 
     def _set_reading(self, recipe: Recipe) -> Iterator[str]:
         """Set axes and channels, if there is an image that they fit."""

@@ -39,6 +39,8 @@ class BatchRequest(Config):
         For the results; made if it is missing.
     overwrite : bool
         Whether to do all images again and to replace files that exist.
+    summary : bool
+        Whether to write a page about all of them at the end.
     """
 
     kind: Literal["batch"] = "batch"
@@ -46,12 +48,14 @@ class BatchRequest(Config):
     images: tuple[ImagePlace, ...]
     folder: str
     overwrite: bool = False
+    summary: bool = False
 
 
 class BatchResult(Config):
-    """How many images became what."""
+    """How many images became what, and the page about them, if one was written."""
 
     kind: Literal["batch"] = "batch"
     done: int
     skipped: int
     failed: int
+    summary: str = ""

@@ -54,6 +54,7 @@ from napari_unet.jobs.requests import (
 from napari_unet.jobs.scratch import open_array
 from napari_unet.jobs.sharing import ShareRequest, ShareResult
 from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
+from napari_unet.jobs.summaries import NAME, check_summary, summary_events
 from napari_unet.objects.labelling import label_events
 from napari_unet.objects.merging import merge_prediction
 from napari_unet.training.adaptation import adapt_events
@@ -378,6 +379,11 @@ def _cost(request: CostRequest) -> Generator[Event, None, CostResult]:
 def _batch(request: BatchRequest) -> Generator[Event, None, BatchResult]:
     yield Progress("Loading the model", 0, 1)
     recipe, model = open_recipe(request.recipe)
-    images = [place.image for place in request.images]
-    report = yield from batch_events(recipe, model, images, Path(request.folder), overwrite=request.overwrite)
-    return BatchResult(done=report.count("done"), skipped=report.count("skipped"), failed=report.count("failed"))
+    if request.summary:
+        check_summary(recipe)
+    images, folder, page = [place.image for place in request.images], Path(request.folder), ""
+    report = yield from batch_events(recipe, model, images, folder, overwrite=request.overwrite)
+    if request.summary:
+        page = str((yield from summary_events(recipe, model.spec, report.images, folder / NAME)))
+    done, skipped, failed = (report.count(status) for status in ("done", "skipped", "failed"))
+    return BatchResult(done=done, skipped=skipped, failed=failed, summary=page)

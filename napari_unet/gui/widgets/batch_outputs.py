@@ -6,8 +6,8 @@ from functools import partial
 
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QWidget
 
-from napari_unet.export.outputs import OUTPUTS, Output
 from napari_unet.gui.controller import Controller
+from napari_unet.gui.export_choice import KINDS, Kind
 from napari_unet.gui.widgets.base import SPACING, Step, fold, silent
 from napari_unet.gui.widgets.export_step import OUTPUT_TITLES
 
@@ -26,7 +26,7 @@ class BatchOutputs(Step):
         grid.setContentsMargins(0, 0, 0, SPACING)
         grid.setHorizontalSpacing(_GAP_PX)
         grid.setVerticalSpacing(2)
-        self.boxes = {output: self._box(output) for output in OUTPUTS}
+        self.boxes = {kind: self._box(kind) for kind in KINDS}
         rows = -(-len(self.boxes) // _COLUMNS)
         for place, box in enumerate(self.boxes.values()):
             grid.addWidget(box, place % rows, place // rows)
@@ -34,20 +34,20 @@ class BatchOutputs(Step):
         self.bind(self._show, "export_choice", "model", "activity")
         self._unfold(False)
 
-    def _box(self, output: Output) -> QCheckBox:
-        box = QCheckBox(OUTPUT_TITLES[output])
-        box.toggled.connect(partial(self.controller.exporting.choose, output))
+    def _box(self, kind: Kind) -> QCheckBox:
+        box = QCheckBox(OUTPUT_TITLES[kind])
+        box.toggled.connect(partial(self.controller.exporting.choose, kind))
         return box
 
     def _show(self) -> None:
         recipes = self.controller.recipes
-        obstacles, chosen = recipes.output_obstacles, recipes.outputs
+        obstacles, chosen = recipes.kind_obstacles, recipes.kinds
         with silent(*self.boxes.values()):
-            for output, box in self.boxes.items():
-                box.setChecked(output in chosen)
-                box.setEnabled(not self.state.busy and output not in obstacles)
-                box.setToolTip(obstacles.get(output) or OUTPUTS[output])
-        named = ", ".join(OUTPUT_TITLES[output] for output in chosen)
+            for kind, box in self.boxes.items():
+                box.setChecked(kind in chosen)
+                box.setEnabled(not self.state.busy and kind not in obstacles)
+                box.setToolTip(obstacles.get(kind) or KINDS[kind])
+        named = ", ".join(OUTPUT_TITLES[kind] for kind in chosen)
         self.fold.setText(f"Write: {named}" if named else "Write: nothing yet")
 
     def _unfold(self, unfolded: bool) -> None:

@@ -21,7 +21,9 @@ from napari_unet.gui.widgets.share_dialog import ShareDialog
 from napari_unet.imaging.config import Normalization
 from napari_unet.weights.spec import ModelSpec
 
-_SHARE = "Write this model as a file for somebody else: for napari-unet, ilastik, deepImageJ, QuPath, or your own program"
+_SHARE = (
+    "Write this model as a file for somebody else: for napari-unet, ilastik, deepImageJ, QuPath, or your own program"
+)
 
 
 class ModelStep(Step):

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QRadioButton,
     QVBoxLayout,
@@ -23,7 +24,7 @@ from napari_unet.export.package.card import LICENSES, PackageCard, description_o
 from napari_unet.export.sharing import FORMATS, SUFFIXES, Format, ShareOptions
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.sharing import Habits
-from napari_unet.gui.widgets.base import MARGIN, SPACING, add_to_form, button, form_layout, heading, say, sentence
+from napari_unet.gui.widgets.base import MARGIN, SPACING, add_to_form, button, form_layout, heading, say
 
 _TITLES: dict[Format, str] = {
     "model": "napari-unet model",
@@ -65,7 +66,7 @@ class ShareDialog(QDialog):  # type: ignore[misc]
         self.license.addItems(LICENSES)
         self.picture = QCheckBox("Show a part of the chosen image")
         self.about = self._package_form()
-        self.reason = sentence(name="warning")
+        self.reason = _line("", "warning")
         self.save = button("Save…", "Choose the file and write it", self._save, primary=True)
         self.cancel = button("Cancel", "Leave everything as it is", self.reject)
         self._lay_out()
@@ -110,7 +111,7 @@ class ShareDialog(QDialog):  # type: ignore[misc]
         column.addWidget(heading(model.spec.name if model is not None else ""))
         for kind, choice in self.formats.items():
             column.addWidget(choice)
-            hint = sentence(self._sharing.obstacle_of(kind) or FORMATS[kind])
+            hint = _line(self._sharing.obstacle_of(kind) or _what_for(kind), "hint")
             hint.setContentsMargins(_INDENT_PX, 0, 0, 0)
             column.addWidget(hint)
             if kind == "package":
@@ -134,6 +135,7 @@ class ShareDialog(QDialog):  # type: ignore[misc]
             nobody = PackageCard(authors=("nobody",))
             self.name.setText(title_of(nobody, state.model.spec))
             self.description.setText(description_of(nobody, state.model.spec))
+            self.description.setCursorPosition(0)
         obstacle = "" if state.image else "No image is chosen."
         self.picture.setEnabled(not obstacle)
         self.picture.setToolTip(
@@ -183,3 +185,16 @@ class ShareDialog(QDialog):  # type: ignore[misc]
         shows = kind == "package" and self.picture.isChecked()
         self.accept()
         self._sharing.share(path, options, habits, show_image=shows)
+
+
+def _line(text: str, name: str) -> QLabel:
+    """Make a label of one line: one that wraps would leave the window too high."""
+    made = QLabel(text)
+    made.setObjectName(name)
+    return made
+
+
+def _what_for(kind: Format) -> str:
+    """Return what a format is for, without its name."""
+    purpose = FORMATS[kind].partition(": ")[2]
+    return purpose[:1].upper() + purpose[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,12 @@ from napari_unet.export.tiff import check_suffix
 from napari_unet.export.writing import write_tiff_events
 from napari_unet.imaging.image import Image
 
-KINDS = {np.dtype(kind) for kind in (np.uint8, np.uint16, np.float32)}
+KINDS: set[np.dtype[Any]] = {np.dtype(kind) for kind in (np.uint8, np.uint16, np.float32)}
 """What ImageJ opens as it is."""
-LOSSLESS = {np.dtype(bool): np.dtype(np.uint8), np.dtype(np.float16): np.dtype(np.float32)}
+LOSSLESS: dict[np.dtype[Any], np.dtype[Any]] = {
+    np.dtype(bool): np.dtype(np.uint8),
+    np.dtype(np.float16): np.dtype(np.float32),
+}
 """What becomes one of them without a loss."""
 
 

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from qtpy.QtCore import QTimer
 
@@ -39,7 +39,7 @@ def driven(desk: Desk, work: Generator[Event, None, T]) -> Generator[Aside | Rem
     Cancelled
         If the user cancels.
     """
-    drive = _Drive(work)
+    drive: _Drive[T] = _Drive(work)
     timer = QTimer()
     timer.setInterval(_POLL_MS)
     timer.timeout.connect(partial(_follow, desk, drive))
@@ -51,18 +51,18 @@ def driven(desk: Desk, work: Generator[Event, None, T]) -> Generator[Aside | Rem
             raise
     finally:
         timer.stop()
-    return drive.result
+    return cast("T", drive.result)
 
 
-class _Drive:
+class _Drive(Generic[T]):
     """Runs a generator to its end, or until it is cancelled."""
 
-    def __init__(self, work: Generator[Event, None, Any]) -> None:
+    def __init__(self, work: Generator[Event, None, T]) -> None:
         self._work = work
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.cancelled = threading.Event()
         self.complete = False
-        self.result: Any = None
+        self.result: T | None = None
 
     def run(self) -> None:
         try:
@@ -75,7 +75,7 @@ class _Drive:
         return partial(self._work.throw, Cancelled()) if self.cancelled.is_set() else partial(next, self._work)
 
 
-def _follow(desk: Desk, drive: _Drive) -> None:
+def _follow(desk: Desk, drive: _Drive[Any]) -> None:
     """Show what the thread tells, and pass on that the user cancels."""
     if desk.state.activity is Activity.CANCELLING:
         drive.cancelled.set()

@@ -17,7 +17,10 @@ from napari_unet.weights.bundled import own_folder
 
 Kind = Output | Literal["summary"]
 
-KINDS: dict[Kind, str] = {**OUTPUTS, "summary": "A page for the browser: picture, counts, sizes and settings (HTML)"}
+KINDS: dict[Kind, str] = {
+    **{kind: says for kind, says in OUTPUTS.items()},  # noqa: C416  # a dict of outputs is none of kinds
+    "summary": "A page for the browser: picture, counts, sizes and settings (HTML)",
+}
 """What can be ticked, in the order in which it is written."""
 SUMMARY_ENDING = "_summary.html"
 

@@ -19,7 +19,7 @@ from napari_unet.errors import ImageError, LabelsError
 from napari_unet.imaging.image import Image, open_image
 from napari_unet.imaging.limits import IN_MEMORY_BYTES, check_claim
 from napari_unet.imaging.tiff import read_tiff
-from napari_unet.imaging.zarrs import is_zarr, read_zarr
+from napari_unet.imaging.zarrs import is_zarr, label_folder, read_zarr
 
 Reader = Callable[[Path, str | None], Image]
 
@@ -107,7 +107,7 @@ def read_label_image(path: Path, axes: str | None = None) -> Image:
     """
     check_there(path)
     if path.is_dir():
-        labels = read_zarr(path, axes)
+        labels = read_zarr(label_folder(path), axes)
     elif path.suffix.lower() == ".png":
         labels = _read_png(path, axes, colours=False)
     elif READERS.get(path.suffix.lower()) is read_tiff:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_unet.axes import PixelSize
-from napari_unet.errors import AxesError, ImageError, SeveralImagesError
+from napari_unet.errors import AxesError, ImageError, LabelsError, SeveralImagesError
 from napari_unet.imaging.image import ArrayLike, Image, open_image
 from napari_unet.imaging.units import to_um
 
@@ -66,6 +66,23 @@ def zarr_labels(path: Path) -> tuple[str, ...]:
     attributes: Any = zarr.open_group(path / "labels", mode="r").attrs
     names = attributes.get("ome", attributes).get("labels", ())
     return tuple(str(name) for name in names if is_zarr(path / "labels" / str(name)))
+
+
+def label_folder(path: Path) -> Path:
+    """Return the folder of the one label image of a store: the store itself where it holds no labels beside an image.
+
+    Raises
+    ------
+    LabelsError
+        If there are several.
+    """
+    names = zarr_labels(path)
+    if len(names) > 1:
+        raise LabelsError(
+            f'"{path.name}" holds the labels {", ".join(names[:8])}. Choose the folder of one, such as '
+            f'"{path.name}/labels/{names[0]}".'
+        )
+    return path / "labels" / names[0] if names else path
 
 
 def holds_zarr_labels(path: Path) -> bool:

@@ -241,6 +241,15 @@ def test_added_labels_touch_nothing_else(tmp_path, version):
     check_valid(path, version)
 
 
+def test_labels_of_a_store_are_found(tmp_path):
+    image, labels = image_of("CYX"), labels_of("YX")
+    path = save_ome_zarr(tmp_path / "i.zarr", image, {"masks": labels})
+    np.testing.assert_array_equal(read_labels(path).array[...], labels.array)
+    add_labels(path, "others", labels)
+    with pytest.raises(LabelsError, match="labels/masks"):
+        read_labels(path)
+
+
 def test_added_labels_lie_in_the_grid_of_the_image(tmp_path):
     """Units, scale and offset are those of the store, whoever wrote it."""
     group = zarr.open_group(tmp_path / "i.zarr", mode="w", zarr_format=2)

@@ -16,6 +16,7 @@ from napari_unet.cli.arguments import (
     Axes,
     Channels,
     Device,
+    Diameter,
     Format,
     Images,
     Json,
@@ -25,6 +26,7 @@ from napari_unet.cli.arguments import (
     PixelSize,
     ProbabilityType,
     ResultFolder,
+    SaveRecipe,
     Sidecar,
     Summary,
     Table,
@@ -90,9 +92,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     axes: Axes = None,
     channels: Channels = None,
     pixel_size: PixelSize = None,
-    diameter: Annotated[
-        str | None, typer.Option(help="Diameter of the objects here in pixels, or auto to estimate it for each image.")
-    ] = None,
+    diameter: Diameter = None,
     threshold: Annotated[float | None, typer.Option(help="Probability from which a pixel is foreground.")] = None,
     min_size: Annotated[int | None, typer.Option(help="Smallest object, in pixels or voxels.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of a tile, in pixels; smaller needs less memory.")] = None,
@@ -103,9 +103,7 @@ def segment(  # noqa: PLR0913, PLR0917  # one parameter an option
     fast: Annotated[
         bool, typer.Option("--fast", help="On a CPU compute with small integers where they change few labels.")
     ] = False,
-    save_recipe: Annotated[
-        Path | None, typer.Option(help="Also write all of this to a recipe (.yaml) for `napari-unet run`.")
-    ] = None,
+    save_recipe: SaveRecipe = None,
     overwrite: Overwrite = False,
     summary: Summary = False,
     json: Json = False,

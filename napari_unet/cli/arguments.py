@@ -32,6 +32,12 @@ Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.", aut
 PixelSize = Annotated[
     str | None, typer.Option(help="Pixel size in µm: one number, or Z,Y,X such as 2,0.5,0.5. By default the file's.")
 ]
+Diameter = Annotated[
+    str | None, typer.Option(help="Diameter of the objects here in pixels, or auto to estimate it for each image.")
+]
+SaveRecipe = Annotated[
+    Path | None, typer.Option(help="Also write all of this to a recipe (.yaml) for `napari-unet run`.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
 Images = Annotated[
     list[str],

@@ -18,10 +18,11 @@ os.environ["NAPARI_UNET_HOME"] = tempfile.mkdtemp(prefix="napari-unet-screenshot
 
 import napari
 import numpy as np
+import tifffile
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtWidgets import QWidget
 
-from napari_unet.gui.panels import Panel
+from napari_unet.gui.panels import ManyImagesPanel, Panel
 
 PLUGIN = "napari-unet"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -83,6 +84,7 @@ class Photographer:
         self.controller.segmenting.segment()
         self.idle()
         self.shoot("workbench-segment", "Segment")
+        self.many_images()
         self.controller.correcting.start()
         self.mark_a_part()
         self.shoot("workbench-correct", "Correct")
@@ -110,6 +112,28 @@ class Photographer:
         self.shoot("workbench-finetune-running", "Fine-tune")
         self.idle()
         self.shoot("workbench-finetune", "Fine-tune")
+
+    def many_images(self) -> None:
+        """Run over a folder of windows of the sample, one file of which is damaged."""
+        image = self.viewer.layers["fluorescence"].data
+        folder = Path(tempfile.mkdtemp(prefix="napari-unet-screenshots-")) / "plate 3"
+        folder.mkdir()
+        for number in range(8):
+            row, column = divmod(number, 4)
+            window = image[240 * row : 240 * (row + 1), 160 * column : 160 * (column + 1)]
+            tifffile.imwrite(folder / f"well B{number + 1}.tif", np.ascontiguousarray(window))
+        (folder / "well B3.tif").write_bytes(b"damaged")
+        self.controller.batching.open_dock()
+        self.controller.batching.choose_folder(str(folder))
+        self.idle()
+        self.controller.batching.run()
+        wait_until(lambda: self.state.batch.count("done") >= 4)
+        self.shoot("workbench-many", "Segment")
+        wait_until(lambda: not self.state.busy)
+        panel = next(
+            widget for widget in self.viewer.window.dock_widgets.values() if isinstance(widget, ManyImagesPanel)
+        )
+        self.viewer.window.remove_dock_widget(panel)
 
     def list_objects(self) -> None:
         """Open the table of objects, and choose one."""

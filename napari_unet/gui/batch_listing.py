@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
 from pathlib import Path
 
 from napari_unet.errors import ImageError, NapariUnetError
@@ -69,8 +68,11 @@ def _row(image: BatchImage, results: Path, ledger: Ledger | None, digest: str | 
 
 def usual_results(batch: Batch) -> str:
     """Return a folder for the results: one beside the images."""
+    if not batch.files and not batch.folder:
+        return ""
     if batch.files:
-        return str(Path(os.path.commonpath([Path(file).parent for file in batch.files])) / "results")
+        folders = {Path(file).parent for file in batch.files}
+        return str((folders.pop() if len(folders) == 1 else Path(batch.files[0]).parent) / "results")
     folder = Path(batch.folder)
     return str((folder.parent if is_zarr(folder) else folder) / "results")
 

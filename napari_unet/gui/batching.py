@@ -71,6 +71,11 @@ class Batching:
         elif files:
             self._choose(folder="", files=files)
 
+    def choose_results(self, folder: str) -> None:
+        """Take a folder for the results; the usual one if it is empty."""
+        path = Path(folder).expanduser().absolute()
+        self.change(results=str(path) if folder else usual_results(self._desk.state.batch))
+
     def change(self, **changes: Any) -> None:  # noqa: ANN401
         """Replace some of what was chosen, and list the images anew."""
         state = self._desk.state
@@ -217,7 +222,7 @@ class Follower:
                 self._change(number, status="running", share=0.0)
                 self._share = 0.0
             case ImageDone(number=number, status=status, text=text, objects=objects, files=files):
-                self._change(number, status=status, text=text, objects=objects, files=files)
+                self._change(number, status=status, text=_in_the_panel(text), objects=objects, files=files)
                 self._settled, self._share = number, 0.0
             case TileDone(done=done, total=total):
                 # The network may run several times: when the diameter is estimated, or memory was too little.
@@ -257,6 +262,11 @@ class Follower:
 def _wanted(rows: tuple[BatchRow, ...], *, all_but_done: bool) -> list[int]:
     """Return which rows are sent; a summary tells of what was done before, too."""
     return [number for number, row in enumerate(rows) if row.status == "waiting" or not all_but_done]
+
+
+def _in_the_panel(text: str) -> str:
+    """Name what the command line calls an option as the panel does."""
+    return text.replace("use --overwrite to replace it", "choose “Do all again” to replace it")
 
 
 def _waiting(row: BatchRow) -> BatchRow:

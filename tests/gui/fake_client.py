@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.errors import NapariUnetError
-from napari_unet.events import Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
+from napari_unet.events import ImageBegun, Notice, Progress, StepDone, TileDone, ValidationDone, ViewDone
 from napari_unet.imaging.image import open_image
 from napari_unet.inference.config import Cost
 from napari_unet.jobs.finetuned import Seen
@@ -35,13 +35,14 @@ TILE = 32
 class FakeClient:
     """Attributes: `requests` seen, `tiles` computed, `fail` with a sentence, `hold` events back until cancelled.
 
-    It also holds at the beginning of a kind of request (`hold_at`), or after a number of tiles (`hold_after`).
+    It also holds at the beginning of a kind of request (`hold_at`), after a number of tiles (`hold_after`), or when an
+    image of many has its turn (`hold_at_image`, from 1).
     """
 
     def __init__(self, candidate=b""):
         self.requests, self.cancelled, self.dropped, self.paused = [], set(), set(), set()
         self.fail = ""
-        self.hold, self.hold_at, self.hold_after = False, "", 0
+        self.hold, self.hold_at, self.hold_after, self.hold_at_image = False, "", 0, 0
         self.closed = False
         self.hold_at_step = self.fail_at_step = 0
         self.error = NapariUnetError("It broke.")
@@ -102,6 +103,8 @@ class FakeClient:
         event = getattr(messages[-1], "event", None)
         if isinstance(event, TileDone) and event.done == self.hold_after:
             self.hold, self.hold_after = True, 0
+        if isinstance(event, ImageBegun) and event.number == self.hold_at_image:
+            self.hold, self.hold_at_image = True, 0
         return messages
 
     def _rests(self, job):

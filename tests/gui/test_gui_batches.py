@@ -17,6 +17,7 @@ from napari_unet.gui.state import ModelChoice
 from napari_unet.gui.widgets.batch_list import status_in_words
 from napari_unet.imaging.image import open_image
 from napari_unet.imaging.reading import read_image
+from napari_unet.jobs.work import work_for
 from napari_unet.weights.file import read_spec
 
 LEFT = Qt.MouseButton.LeftButton
@@ -104,6 +105,13 @@ def cells(view, column=1):
     return [view.table.list.index(row, column).data() for row in range(view.table.list.rowCount())]
 
 
+def run_until(qtbot, view, client, image):
+    """Run until an image, counted from 1, has its turn; the process then rests."""
+    client.hold_at_image = image
+    click(qtbot, view.run)
+    qtbot.waitUntil(lambda: client.hold, timeout=60_000)
+
+
 def row_at(view, row):
     return view.table.visualRect(view.table.list.index(row, 0)).center()
 
@@ -143,7 +151,6 @@ def test_progress_is_shown_while_it_runs_and_nothing_can_be_changed(listed, chos
         listed.outputs.boxes["masks"],
     ):
         assert not widget.isEnabled()
-    qtbot.waitUntil(lambda: "running" in statuses(chosen), timeout=20_000)
     idle(60_000)
     done = [at for at, total in seen if total == 400]
     assert done == sorted(done)
@@ -169,17 +176,11 @@ def test_a_bad_image_fails_with_its_sentence_and_the_others_go_on(listed, chosen
 
 
 def test_cancel_ends_it_at_once_and_it_goes_on_where_it_was(listed, chosen, client, folder, idle, qtbot):
-    click(qtbot, listed.run)
-    qtbot.waitUntil(lambda: statuses(chosen)[1:2] == ["done"], timeout=30_000)
-    qtbot.waitUntil(lambda: "running" in statuses(chosen), timeout=30_000)
-    client.hold = True
-    panel = listed.window()
-    click(qtbot, panel.status.cancel)
+    run_until(qtbot, listed, client, 3)
+    click(qtbot, listed.window().status.cancel)
     idle()
-    client.hold = False
-    done = statuses(chosen).count("done")
-    assert statuses(chosen) == ["done"] * done + ["waiting"] * (4 - done)
-    assert 2 <= done < 4
+    client.hold, done = False, 2
+    assert statuses(chosen) == ["done", "done", "waiting", "waiting"]
     assert "“Continue” goes on" in chosen.state.message.text
     assert listed.run.text() == "Continue"
     first = (folder / "results" / "well 0_masks.tif").stat().st_mtime_ns
@@ -194,14 +195,13 @@ def test_doing_all_again_goes_on_too_where_it_was_interrupted(listed, chosen, cl
     tick(qtbot, listed.overwrite)
     idle()
     assert cells(listed) == ["waiting"] * 4
-    click(qtbot, listed.run)
-    qtbot.waitUntil(lambda: statuses(chosen)[:1] == ["done"], timeout=30_000)
+    run_until(qtbot, listed, client, 2)
     chosen.cancel()
     idle()
-    done = statuses(chosen).count("done")
-    assert 1 <= done < 4
+    client.hold = False
+    assert statuses(chosen) == ["done", "waiting", "waiting", "waiting"]
     run(qtbot, listed, idle)
-    assert len(client.requests[-1].images) == 4 - done
+    assert len(client.requests[-1].images) == 3
     assert statuses(chosen) == ["done"] * 4
     run(qtbot, listed, idle)
     assert len(client.requests[-1].images) == 4
@@ -223,7 +223,7 @@ def test_what_is_done_is_known_again_as_long_as_the_settings_are_the_same(listed
     assert cells(listed) == ["waiting"] * 4
     run(qtbot, listed, idle)
     assert statuses(chosen) == ["failed"] * 4
-    assert "other settings" in chosen.state.batch.rows[0].text
+    assert "other settings; choose “Do all again” to replace it" in chosen.state.batch.rows[0].text
 
 
 def test_images_below_are_listed_with_their_folders(listed, chosen, folder, idle, qtbot):
@@ -264,6 +264,10 @@ def test_results_of_the_users_choice_stay_when_another_folder_is_chosen(listed, 
     idle()
     assert listed.results.text() == str(tmp_path / "mine")
     assert cells(listed, 0) == ["well 0"]
+    listed.results.clear()
+    QTest.keyClick(listed.results, Qt.Key.Key_Return)
+    idle()
+    assert listed.results.text() == str(folder / "day 2" / "results")
 
 
 def test_what_is_missing_is_said_before_it_runs(view, chosen, tmp_path, idle, qtbot):
@@ -329,9 +333,8 @@ def test_a_double_click_opens_the_image_with_its_masks_to_be_corrected(listed, v
 
 @pytest.mark.usefixtures("installed")
 def test_an_image_can_be_opened_while_others_are_segmented(listed, viewer, chosen, client, idle, qtbot):
-    click(qtbot, listed.run)
+    run_until(qtbot, listed, client, 2)
     qtbot.waitUntil(lambda: statuses(chosen)[:1] == ["done"], timeout=30_000)
-    client.hold = True
     double_click(qtbot, listed, 0)
     qtbot.waitUntil(lambda: any(layers.with_role(viewer, "correction")), timeout=20_000)
     assert chosen.state.busy
@@ -366,16 +369,15 @@ def test_the_status_is_said_in_a_few_words(row, words):
 
 
 def test_a_crash_leaves_what_was_done_and_says_how_to_go_on(listed, chosen, client, idle, qtbot):
-    click(qtbot, listed.run)
-    qtbot.waitUntil(lambda: statuses(chosen)[:1] == ["done"], timeout=30_000)
-    client.fail = "The background process died."
+    run_until(qtbot, listed, client, 2)
+    client.fail, client.hold = "The background process died.", False
     idle()
     client.fail = ""
     assert chosen.state.message.level == "error"
     assert "died" in chosen.state.message.text
     assert "“Continue” goes on" in chosen.state.message.text
     run(qtbot, listed, idle)
-    assert set(statuses(chosen)) <= {"skipped", "done"}
+    assert statuses(chosen) == ["skipped", "done", "done", "done"]
 
 
 def test_the_settings_of_the_run_are_told(viewer, listed, chosen):
@@ -384,3 +386,19 @@ def test_the_settings_of_the_run_are_told(viewer, listed, chosen):
     assert listed.settings.text().startswith("As step 2 is set: tiny · channel 1 · diameter 30 px · threshold")
     assert "averaged" in listed.settings.text()
     assert read_image(chosen.state.batch.rows[0].path).axes == "YX"
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_panel_a_folder_run_and_a_script_give_the_same_pixels(listed, viewer, chosen, client, folder, idle, qtbot):
+    client._segment = work_for  # the network itself, and not the threshold that stands in for it elsewhere
+    viewer.open(folder / "well 1.tif", plugin="napari-unet")
+    chosen.segmenting.segment()
+    idle(60_000)
+    (prediction,) = layers.with_role(viewer, "prediction")
+    assert prediction.data.max() > 1
+    run(qtbot, listed, idle)
+    assert np.array_equal(tifffile.imread(folder / "results" / "well 1_masks.tif"), prediction.data)
+    chosen.recipes.save(str(folder / "mine.yaml"))
+    idle()
+    nu.run_recipe(folder / "mine.yaml", folder / "well 1.tif", folder / "again")
+    assert np.array_equal(tifffile.imread(folder / "again" / "well 1_masks.tif"), prediction.data)

@@ -130,10 +130,10 @@ class BatchView(Step):
     def _choose_results(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a folder for the results", self.state.batch.results)
         if folder:
-            self.batching.change(results=folder)
+            self.batching.choose_results(folder)
 
     def _type_results(self) -> None:
-        self.batching.change(results=self.results.text().strip())
+        self.batching.choose_results(self.results.text().strip())
 
 
 def _dropped(mime: QMimeData) -> tuple[str, ...]:

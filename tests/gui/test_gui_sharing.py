@@ -61,6 +61,7 @@ def test_a_package_is_written_with_its_author(dialog, client, controller, idle, 
     window.authors.setFocus()
     qtbot.keyClicks(window.authors, "Ada Author, Ben")
     assert not window.reason.isVisible()
+    qtbot.keyClick(window.description, Qt.Key.Key_End)
     qtbot.keyClicks(window.description, " Of yeast.")
     click(qtbot, window.save)
     idle()

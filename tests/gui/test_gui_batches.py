@@ -223,7 +223,9 @@ def test_what_is_done_is_known_again_as_long_as_the_settings_are_the_same(listed
     assert cells(listed) == ["waiting"] * 4
     run(qtbot, listed, idle)
     assert statuses(chosen) == ["failed"] * 4
-    assert "other settings; choose “Do all again” to replace it" in chosen.state.batch.rows[0].text
+    why = chosen.state.batch.rows[0].text
+    assert "made with other settings" in why
+    assert "choose “Do all again” to replace it" in why
 
 
 def test_images_below_are_listed_with_their_folders(listed, chosen, folder, idle, qtbot):

@@ -74,8 +74,9 @@ def smallest_sides(geometry: NetworkOptions) -> tuple[int, ...]:
     """Return the smallest image that needs no filling up, ([Z,] Y, X); any number of strides may be added.
 
     >>> from napari_unet.networks.options.unet import UNetOptions
-    >>> smallest_sides(UNetOptions(depth=3)), smallest_sides(UNetOptions(padding="valid", depth=1, convs=1))
-    ((8, 8), (6, 6))
+    >>> unpadded = UNetOptions(padding="valid", fit="crop", depth=2)
+    >>> smallest_sides(UNetOptions(depth=3)), smallest_sides(unpadded)
+    ((8, 8), (24, 24))
     """
     lost = 2 * geometry.margin
     # An image can be mirrored as far as it reaches, but for the pixel at its border.

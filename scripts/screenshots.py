@@ -114,7 +114,7 @@ class Photographer:
         self.shoot("workbench-finetune", "Fine-tune")
 
     def many_images(self) -> None:
-        """Run over a folder of windows of the sample, one file of which is damaged."""
+        """Run over a folder of windows of the sample, one file of which is damaged, and open what was found in one."""
         image = self.viewer.layers["fluorescence"].data
         folder = Path(tempfile.mkdtemp(prefix="napari-unet-screenshots-")) / "plate 3"
         folder.mkdir()
@@ -127,9 +127,17 @@ class Photographer:
         self.controller.batching.choose_folder(str(folder))
         self.idle()
         self.controller.batching.run()
-        wait_until(lambda: self.state.batch.count("done") >= 4)
+        self.idle()
+        before, chosen = {layer: layer.visible for layer in self.viewer.layers}, self.state.image
+        self.controller.batching.open_row(5)
+        wait_until(lambda: "well B6 correction" in self.viewer.layers)
         self.shoot("workbench-many", "Segment")
-        wait_until(lambda: not self.state.busy)
+        for layer in [layer for layer in self.viewer.layers if layer not in before]:
+            self.viewer.layers.remove(layer)
+        for layer, visible in before.items():
+            layer.visible = visible
+        self.controller.choosing.choose_image(chosen)
+        self.viewer.reset_view()
         panel = next(
             widget for widget in self.viewer.window.dock_widgets.values() if isinstance(widget, ManyImagesPanel)
         )

@@ -52,7 +52,7 @@ class RowOpener:
         self._timer.timeout.connect(self._poll)
 
     def open(self, row: BatchRow) -> None:
-        """Open an image and choose it; if masks of it were written, they become its correction layer.
+        """Open an image, choose it and show it alone; if masks of it were written, they become its correction layer.
 
         Raises
         ------
@@ -62,6 +62,7 @@ class RowOpener:
         layer = self._shown(row.path) or self._opened(row.path)
         image = layers.layer_id(layer)
         self._choosing.choose_image(image)
+        self._show_alone(layer)
         if self.axes is not None:
             self._choosing.set_axes(axes_of_layer(self.axes, layer))
         name, state = Path(row.path).name, self._desk.state
@@ -93,6 +94,16 @@ class RowOpener:
             if isinstance(layer, ImageLayer) and source is not None and Path(source).resolve() == wanted:
                 return layer
         return None
+
+    def _show_alone(self, image: ImageLayer) -> None:
+        """Hide the layers of other images, which would lie on top of it or beside it, and bring it into view."""
+        viewer, wanted = self._desk.viewer, layers.layer_id(image)
+        for layer in viewer.layers:
+            if layer is image:
+                layer.visible = True
+            elif layers.image_id_of(layer) != wanted:
+                layer.visible = False
+        viewer.reset_view(layers=[image])
 
     def _opened(self, path: str) -> ImageLayer:
         """Open a file: with our reader what that reads better, else with napari's own."""

@@ -325,12 +325,14 @@ def test_a_double_click_opens_the_image_with_its_masks_to_be_corrected(listed, v
     image = layers.by_id(viewer, chosen.state.image)
     assert np.array_equal(image.data, pixels(2))
     assert f"{chosen.state.batch.rows[2].objects} objects" in chosen.state.message.text
+    other = viewer.add_image(np.zeros((9, 9)))
     count = len(viewer.layers)
     correction.data_setitem((np.array([0]), np.array([0])), 99)
     listed.table.setFocus()
     QTest.keyClick(listed.table, Qt.Key.Key_Return)
     assert len(viewer.layers) == count
     assert correction.data[0, 0] == 99
+    assert (image.visible, correction.visible, other.visible) == (True, True, False)
 
 
 @pytest.mark.usefixtures("installed")

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QCheckBox, QMenu, QPushButton, QWidgetAction
 
 from napari_unet.gui.measuring import titled
 
 _PLACES = ("centroid", "z_start", "z_stop", "y_start", "y_stop", "x_start", "x_stop")
+
+
+class _Row(QCheckBox):  # type: ignore[misc]
+    """A tick that is set by a click anywhere in its row; beside it, a click would close the menu."""
+
+    def hitButton(self, pos: QPoint) -> bool:  # noqa: N802  # named by Qt
+        """Whether a click there sets it."""
+        return bool(self.rect().contains(pos))
 
 
 class ColumnMenu(QMenu):  # type: ignore[misc]
@@ -42,7 +51,7 @@ class ColumnMenu(QMenu):  # type: ignore[misc]
                 self.addAction(action)
 
     def _box(self, name: str, chosen: bool) -> QCheckBox:
-        box = QCheckBox(titled(name))
+        box = _Row(titled(name))
         box.setStyleSheet("padding: 1px 10px")
         box.setChecked(chosen)
         box.toggled.connect(self._on_toggled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.metrics import adapted_rand_error
+from skimage.segmentation import watershed
 
 from napari_unet.objects.linking import find_overlaps
 
@@ -25,8 +26,18 @@ def score_objects(labels: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def score_membranes(membrane: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Dice of the membrane, and adapted Rand error of the cells that it leaves, pixels of true membrane apart."""
+    """Dice of the membrane, and adapted Rand error of the cells that it leaves, true membrane apart.
+
+    Membranes that were found are thinned to nothing before cells are compared, each pixel going to the nearest cell: a
+    membrane that is drawn too thick is a matter of Dice. So it is in the challenge that these images are from.
+
+    References
+    ----------
+    Arganda-Carreras et al. (2015), https://doi.org/10.3389/fnana.2015.00142 (foreground-restricted, after thinning).
+    """
     segments, cells = (ndi.label(x == 0)[0] for x in (membrane, truth))
+    if segments.any():
+        segments = watershed(ndi.distance_transform_edt(membrane), segments)
     error = adapted_rand_error(cells, segments, ignore_labels=(0,))[0]
     return {"dice": _dice(membrane > 0, truth > 0), "rand_error": float(error)}
 

@@ -56,6 +56,12 @@ def test_scores_of_known_labels():
     walls[:, 20] = 1
     assert scoring.score_membranes(walls, walls) == {"dice": 1, "rand_error": pytest.approx(0)}
     assert scoring.score_membranes(0 * walls, walls)["rand_error"] > 0.3
+    thick = np.zeros((40, 40), np.uint32)
+    thick[:, 17:24] = 1
+    found = scoring.score_membranes(thick, walls)  # that it is too thick shows in Dice, for the cells are the same
+    assert found["dice"] == pytest.approx(0.25)
+    assert found["rand_error"] == pytest.approx(0)
+    assert scoring.score_membranes(np.ones_like(walls), walls)["rand_error"] > 0.3
 
 
 def test_it_fills_the_table_and_goes_on_where_it_was(folder, tmp_path, monkeypatch, capsys):

@@ -165,7 +165,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
 def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
     model: Annotated[str, typer.Option("--model", "-m", help="A model, a weights file, or a variant to train anew.")],
     image: Annotated[list[Path], typer.Option(help="An image; repeat for more.")],
-    labels: Annotated[list[Path], typer.Option(help="Its corrected labels, in the same order.")],
+    labels: Annotated[
+        list[Path],
+        typer.Option(help="Its corrected labels, in the same order: a label image, masks, ROIs or GeoJSON."),
+    ],
     out: Annotated[Path, typer.Option(help="File for the new model (.safetensors).")],
     reviewed: Annotated[
         list[Path] | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from napari_unet.cli.segmenting import Source
 from napari_unet.cli.showing import run_shown
 from napari_unet.errors import ExportError, LabelsError, ModelError
 from napari_unet.export.targets import check_folder, check_free, check_targets, free_path, make_folder
+from napari_unet.imaging.foreign_labels.reading import ForeignLabels
 from napari_unet.imaging.image import Image, to_canonical
 from napari_unet.imaging.reading import read_image, read_labels
 from napari_unet.networks.registry import variants
@@ -32,9 +33,11 @@ class PairFiles:
 
     Attributes
     ----------
-    images, labels : sequence of Path
+    images : sequence of Path
+    labels : sequence of Path
+        Of any program: see `read_labels`.
     reviewed : sequence of Path
-        May be empty: every pixel is vouched for.
+        As the labels. May be empty: every pixel is vouched for.
     axes : str, optional
         Of the images, instead of what the files say.
     """
@@ -99,7 +102,7 @@ def read_pairs(files: PairFiles) -> list[TrainingPair]:
     Raises
     ------
     LabelsError
-        If their numbers differ.
+        If their numbers differ, or labels are not those of their image.
     """
     wanted = len(files.images)
     if len(files.labels) != wanted or len(files.reviewed) not in {0, wanted}:
@@ -123,10 +126,11 @@ def _read_pair(image_path: Path, labels_path: Path, reviewed_path: Path | None, 
 
 
 def _read_for(image: Image, path: Path) -> npt.NDArray[Any]:
-    """Read labels or a region as (T, Z, Y, X)."""
-    labels = read_labels(path)
-    if len(labels.array.shape) == len(image.label_axes):  # one that says nothing is read as a Z stack
-        labels = replace(labels, axes=image.label_axes)
+    """Read labels or a region of any program as (T, Z, Y, X)."""
+    labels = read_labels(path, image.axes, image.array.shape)
+    if isinstance(labels, ForeignLabels):
+        for note in labels.notes:
+            typer.echo(f"{path.name}: {note}", err=True)
     return to_canonical(np.asarray(labels.array[...]), labels.axes)[:, 0]
 
 

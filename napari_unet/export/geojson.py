@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from napari_unet.atomic import replace_file
 from napari_unet.axes import PixelSize
-from napari_unet.errors import ExportError, LabelsError
+from napari_unet.errors import ExportError
 from napari_unet.export.outlines import Outline, Polygon, label_stack, outlines
 from napari_unet.imaging.image import ArrayLike
 from napari_unet.objects.measuring import measure
@@ -73,8 +73,6 @@ def save_geojson(
     if path.suffix.lower() not in {".geojson", ".json"}:
         raise ExportError(f'"{path.name}" does not end in .geojson. Add .geojson to the name.')
     stack = label_stack(labels, axes)
-    if not (stack > 0).any():
-        raise LabelsError("The labels are empty: there is no object to outline. Segment or paint some first.")
     known = _measurements(measure(stack, pixel_size) if table is None else table)
     features = (_feature(outline, path.stem, known, classes) for outline in outlines(stack))
     written = _Checksum()

@@ -111,13 +111,16 @@ def label_stack(labels: ArrayLike, axes: str | None = None) -> npt.NDArray[Any]:
     AxesError
         If `axes` do not describe the labels, or name channels.
     LabelsError
-        If they are no integers.
+        If they are no integers, or there are no objects: a file without outlines is of no use to anyone.
     """
     checked = check_axes(axes, len(labels.shape))
     if "C" in checked:
         raise AxesError(f'The axes "{checked}" contain C, but labels have no channels. Name only T, Z, Y and X.')
     _check_ids(labels)
-    return to_canonical(np.asarray(labels[...]), checked)[:, 0]
+    stack = to_canonical(np.asarray(labels[...]), checked)[:, 0]
+    if not (stack > 0).any():
+        raise LabelsError("The labels are empty: there is no object to outline. Segment or paint some first.")
+    return stack
 
 
 def _check_ids(labels: ArrayLike) -> None:

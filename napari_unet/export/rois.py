@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_unet.atomic import replace_file
-from napari_unet.errors import ExportError, LabelsError
+from napari_unet.errors import ExportError
 from napari_unet.export.outlines import Outline, label_stack, outlines
 from napari_unet.imaging.image import ArrayLike
 
@@ -59,8 +59,6 @@ def save_rois(path: str | os.PathLike[str], labels: ArrayLike, axes: str | None 
     if path.suffix.lower() != ".zip":
         raise ExportError(f'"{path.name}" does not end in .zip, and ROIs are saved as a zip. Add .zip to the name.')
     stack = label_stack(labels, axes)
-    if not (stack > 0).any():
-        raise LabelsError("The labels are empty: there is no object to outline. Segment or paint some first.")
     return replace_file(path, lambda file: _write(file, stack, channels), _verify)
 
 

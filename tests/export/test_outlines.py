@@ -115,7 +115,7 @@ def test_planes_come_in_order_with_their_place():
     [((4, 5), None, (1, 1, 4, 5)), ((3, 4, 5), "TYX", (3, 1, 4, 5)), ((4, 5, 3), "YXZ", (1, 3, 4, 5))],
 )
 def test_any_axes_become_a_stack(shape, axes, expected):
-    assert label_stack(np.zeros(shape, int), axes).shape == expected
+    assert label_stack(np.ones(shape, int), axes).shape == expected
 
 
 def test_what_has_no_outlines():
@@ -123,6 +123,8 @@ def test_what_has_no_outlines():
         label_stack(np.zeros((4, 4)))
     with pytest.raises(AxesError, match="no channels"):
         label_stack(np.zeros((4, 4, 3), int), "YXC")
+    with pytest.raises(LabelsError, match="empty"):
+        label_stack(np.zeros((4, 4), int))
     with pytest.raises(LabelsError, match="dimensions"):
         list(outlines(np.zeros((4, 4), int)))
     assert list(trace(np.zeros((4, 4), int))) == []

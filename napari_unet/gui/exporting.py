@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
@@ -22,6 +22,9 @@ from napari_unet.gui.segmenting import Kept
 from napari_unet.gui.state import Activity
 from napari_unet.gui.tasks import Task
 from napari_unet.imaging.image import from_canonical
+
+if TYPE_CHECKING:
+    from napari_unet.export.summary import ImageSummary
 
 _TIFF, _TABLES = {".tif", ".tiff"}, {".csv", ".parquet"}
 
@@ -206,24 +209,28 @@ class _Job:
 def _all_events(job: _Job, result: Result) -> Generator[Event, None, tuple[tuple[Path, ...], str]]:
     """Write all files, and return their paths and which program will not open them."""
     from napari_unet.export.outputs import write_outputs_events
+    from napari_unet.export.summary import save_summary
 
     yield Progress("Looking at the labels", 0, len(job.kinds))
     warning, named = _warning(result, job.kinds), with_fingerprint(result)
+    told = None
+    if "summary" in job.kinds:
+        yield Progress("Drawing the summary", 0, len(job.kinds))
+        told = _told(named)
     paths: tuple[Path, ...] = ()
     if job.options is not None:
         paths = yield from write_outputs_events(job.folder, job.stem, named, job.options)
-    if "summary" in job.kinds:
-        yield Progress("Writing the summary", len(paths), len(job.kinds))
-        paths = (*paths, _write_summary(job.folder / f"{job.stem}{SUMMARY_ENDING}", named))
+    if told is not None:  # a cancel comes at events only, and once the files are in their places there is none
+        page = job.folder / f"{job.stem}{SUMMARY_ENDING}"
+        paths = (*paths, save_summary(page, [told], named.provenance, title=named.name))
     return paths, warning
 
 
-def _write_summary(path: Path, result: Result) -> Path:
-    from napari_unet.export.summary import LARGE_PX, save_summary, summarize_image
+def _told(result: Result) -> ImageSummary:
+    from napari_unet.export.summary import LARGE_PX, summarize_image
     from napari_unet.objects.measuring import measure
 
     assert result.image is not None  # else it is no choice
     labels = np.asarray(result.labels)
     table = measure(labels, result.pixel_size, result.image)
-    told = summarize_image(result.image, labels, table, side_px=LARGE_PX)
-    return save_summary(path, [told], result.provenance, title=result.name)
+    return summarize_image(result.image, labels, table, side_px=LARGE_PX)

@@ -1,5 +1,6 @@
 """The step Export with the mouse: what is ticked is written, all or nothing."""
 
+import itertools
 import json
 import time
 
@@ -10,10 +11,12 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from napari_unet.errors import Cancelled
 from napari_unet.events import Progress
 from napari_unet.export import outputs
 from napari_unet.gui import layers
 from napari_unet.gui.export_choice import KINDS, recall_choice
+from napari_unet.gui.exporting import _all_events, _Job
 from napari_unet.gui.panels import ExportPanel
 from napari_unet.gui.state import Activity
 from napari_unet.imaging.reading import read_image
@@ -135,6 +138,26 @@ def test_cancelling_leaves_nothing_behind(export, controller, idle, qtbot, monke
     idle()
     assert controller.state.message.text == "Cancelled."
     assert not names(folder)
+
+
+def test_whenever_it_is_cancelled_there_is_nothing_new(export, controller, qtbot):
+    step, folder = export
+    tick(qtbot, step, "masks", "rois", "summary")
+    former = folder / "well A_1_masks.tif"
+    former.write_bytes(b"mine")
+    exporting = controller.exporting
+    job, result = _Job(folder, "well A_1", exporting.chosen, exporting._options()), exporting._result()
+    for at in itertools.count(1):
+        events = _all_events(job, result)
+        if len(list(itertools.islice(events, at))) < at:
+            break  # that was the end
+        with pytest.raises(Cancelled):
+            events.throw(Cancelled())
+        assert names(folder) == [former.name]
+        assert former.read_bytes() == b"mine"
+    assert at > len(job.kinds)
+    assert {"well A_1_rois.zip", "well A_1_summary.html"} <= set(names(folder))
+    assert former.read_bytes() != b"mine"
 
 
 def test_a_name_that_is_none_is_one_sentence(export, controller, qtbot):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_unet.export.summary import ImageSummary
 
 _TIFF, _TABLES = {".tif", ".tiff"}, {".csv", ".parquet"}
+_PIXEL_EVENTS = ("scale", "units", "axis_labels")
 
 _MADE: tuple[layers.Role, ...] = ("prediction", "correction")
 
@@ -126,9 +127,16 @@ class Exporting:
         if layer is None:
             state.pixel_size_um = (None, None, None)
             return
+        for name in _PIXEL_EVENTS:
+            getattr(layer.events, name).connect(self._measure_again)
         state.export_axes = layers.frame_of_labels(layer).axes
         size = layers.pixel_size_of(layer, state.export_axes)
         state.pixel_size_um = (size.z_um, size.y_um, size.x_um)
+
+    def _measure_again(self, event: Any) -> None:  # noqa: ANN401  # napari's own
+        """Take the pixel size anew when somebody changes that of the chosen layer."""
+        if self._desk.open and layers.layer_id(event.source) == self._desk.state.export_layer:
+            self.measure_pixel()
 
     def _follow_layers(self) -> None:
         """Choose a new prediction, or rather a new correction; keep the chosen layer while it is there."""

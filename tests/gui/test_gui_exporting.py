@@ -40,6 +40,20 @@ def test_the_pixel_size_can_be_given(controller, idle, segmented, tmp_path):
     assert read_image(tmp_path / "masks.tif").pixel_size.y_um == pytest.approx(2)
 
 
+def test_a_pixel_size_that_the_layer_gets_later_is_what_is_written(viewer, controller, idle, segmented, tmp_path):
+    segmented.scale = (3, 2)
+    assert controller.state.pixel_size_um == (None, 3, 2)
+    segmented.units = ("nm", "nm")
+    assert controller.state.pixel_size_um == pytest.approx((None, 0.003, 0.002))
+    other = viewer.add_labels(np.ones((8, 8), np.uint8), scale=(5, 5), units=("um", "um"))
+    controller.state.export_layer = layers.layer_id(other)
+    controller.state.pixel_size_um = (None, 7.0, 7.0)
+    segmented.scale = (9, 9)  # no longer chosen
+    controller.exporting.save_masks(str(tmp_path / "masks.tif"))
+    idle()
+    assert read_image(tmp_path / "masks.tif").pixel_size.along("YX") == pytest.approx((7, 7))
+
+
 def test_the_table_has_one_row_an_object(controller, idle, segmented, tmp_path):
     controller.exporting.save_table(str(tmp_path / "objects.csv"))
     idle()

@@ -233,11 +233,14 @@ class Counter:
     def stop(self) -> None:
         """Stop counting for good: the viewer is closing, and its layers go one by one."""
         self._stopped = True
+        self._work = None  # which knows the viewer
         # When Python ends, Qt may have deleted the timer already.
         with contextlib.suppress(RuntimeError):
             self._timer.stop()
 
     def _go_on(self) -> None:
+        if self._stopped or not self._desk.open:  # the viewer is gone since the timer was started
+            return
         if self._work is None:
             self._work = self._count()
         until = time.monotonic() + _COUNT_SLICE_S

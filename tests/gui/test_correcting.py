@@ -1,9 +1,16 @@
 """Correction layers and the reviewed region."""
 
+import gc
+
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 
 from napari_unet.gui import layers
+from napari_unet.gui.correcting import Counter
+from napari_unet.gui.desk import Desk
+from napari_unet.gui.state import ViewerState
+from napari_unet.jobs.scratch import Scratch
 
 
 @pytest.fixture
@@ -140,3 +147,23 @@ def test_marking_without_a_correction_layer_is_one_sentence(viewer, controller, 
     viewer.add_image(blobs)
     controller.correcting.mark("everything")
     assert "no correction layer" in controller.state.message.text
+
+
+def closed_desk(client, image, folder):
+    """A desk whose viewer has lost its layers and then its life, as when napari closes; and who counts there."""
+    viewer = ViewerModel()
+    desk = Desk(viewer, ViewerState(), client, Scratch(folder))
+    counter = Counter(desk)
+    viewer.add_image(image)
+    viewer.layers.clear()  # what is removed is counted again, in a moment
+    return desk, counter
+
+
+def test_a_viewer_that_is_gone_is_not_counted_in(client, blobs, qtbot, tmp_path):
+    desk, counter = closed_desk(client, blobs, tmp_path)
+    gc.collect()
+    assert not desk.open
+    with qtbot.captureExceptions() as raised:
+        qtbot.waitUntil(lambda: not counter._timer.isActive())
+    assert not raised
+    desk.close()

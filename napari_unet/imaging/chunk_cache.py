@@ -193,8 +193,14 @@ class ChunkCache:
 
 
 @contextmanager
-def cached(image: Image) -> Iterator[Image]:
+def cached(image: Image, slices: int = 1) -> Iterator[Image]:
     """Keep and read ahead the chunks of an image that has any; no thread is left in the end.
+
+    Parameters
+    ----------
+    image : Image
+    slices : int
+        That are read at once for each one: they are wanted again for the next.
 
     Yields
     ------
@@ -208,7 +214,7 @@ def cached(image: Image) -> Iterator[Image]:
         yield image
         return
     chunks = chunks.grown(image.dtype.itemsize, [image.axes.index(axis) for axis in "YX"])
-    cache = ChunkCache(image.array, chunks, image.name, _limit_bytes(image, chunks))
+    cache = ChunkCache(image.array, chunks, image.name, _limit_bytes(image, chunks, slices))
     try:
         yield replace(image, array=cache)
     finally:
@@ -229,7 +235,7 @@ def read_ahead(image: Image, windows: Iterable[Sequence[tuple[int, int]]], chann
         image.array.ahead(tuple(slice(*where[axis]) for axis in image.axes) for where in named)
 
 
-def _limit_bytes(image: Image, chunks: Chunks) -> int:
+def _limit_bytes(image: Image, chunks: Chunks, slices: int) -> int:
     """Enough for the bands of chunks that a strip touches and the next ones, or for the chunks that planes share."""
     sides = dict(zip(image.axes, (cuts[1] for cuts in chunks.cuts), strict=True))
     size = image.sizes
@@ -238,7 +244,7 @@ def _limit_bytes(image: Image, chunks: Chunks) -> int:
     along = "Y" if size["Y"] >= size["X"] else "X"  # as strips go
     pixel = sides.get("C", 1) * image.dtype.itemsize
     plane = size["Y"] * size["X"] * pixel
-    depth = sides.get("Z", 1) * sides.get("T", 1)
+    depth = sides.get("Z", 1) * sides.get("T", 1) + slices - 1
     if depth > 1:
         return min(max(CACHE_BYTES, depth * plane * 5 // 4), MOST_BYTES)
     return min(max(LEAST_BYTES, BANDS * plane * sides[along] // size[along]), CACHE_BYTES)

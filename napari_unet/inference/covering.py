@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_unet.events import Event, Notice, TileDone
+from napari_unet.imaging.neighbours import Neighbours
 from napari_unet.imaging.statistics import Readable, Statistics
 from napari_unet.inference.canvas import Canvas, Grids
 from napari_unet.inference.engines.choosing import planes_at_once
@@ -39,18 +40,22 @@ class Source:
         That feed the network.
     dims : int
         Of the network: a 2D one is given planes, a 3D one the volume.
+    slices : int
+        That a 2D network is shown for each plane: that one and its neighbours.
     """
 
     image: Readable
     statistics: Statistics
     channels: Sequence[int]
     dims: int
+    slices: int = 1
     _uploaders: dict[torch.device, Uploader] = field(default_factory=dict, repr=False)
 
     def read(self, t: int, window: Window, device: torch.device) -> Tensor:
-        """Read a window along Z, Y, X: (Z, C, Y, X) for a 2D network, (1, C, Z, Y, X) for a 3D one."""
+        """Read a window along Z, Y, X: (Z, S · C, Y, X) for a 2D network, (1, C, Z, Y, X) for a 3D one."""
         z, y, x = (slice(*part) for part in window)
-        block = self._normalized(self.image.read(t, z, y, x, self.channels), t, device)
+        near = Neighbours.of(z, self.image.sizes["Z"], self.slices)
+        block = near.stacked(self._normalized(self.image.read(t, near.read, y, x, self.channels), t, device))
         return block.transpose(0, 1) if self.dims == 2 else block[None]
 
     def _normalized(self, pixels: npt.NDArray[Any], t: int, device: torch.device) -> Tensor:

@@ -106,13 +106,14 @@ def flip_events(
     if model.activation == "none":
         raise ModelError(f'The model "{model.spec.name}" gives raw values and no probabilities.')
     channels = check_channels(image, config.channels)
-    check_input(image.name, len(channels), model.spec.normalization, model.spec.network.in_channels)
+    check_input(image.name, len(channels), model.spec.normalization, model.spec.image_channels)
     source = rescale(image, scale_factor(model.spec, image.pixel_size, config.diameter_px))
     times = sorted({field[0][0] for field in fields})
     statistics = yield from statistics_events(source, model.spec.normalization, channels, times)
     grids = Grids(*((readable.sizes["Y"], readable.sizes["X"]) for readable in (image, source)))
     device = choose_device(config.device)
-    flips = _Flips(Runner(model, device), Source(source, statistics, channels, model.spec.dims), grids)
+    seen = Source(source, statistics, channels, model.spec.dims, model.spec.slices)
+    flips = _Flips(Runner(model, device), seen, grids)
     for number, field in enumerate(fields):
         answers = []
         for answer in flips.answers(field):

@@ -124,10 +124,10 @@ def predict_events(
     config, wish = config or InferenceConfig(), wish or Wish()
     window = _check_window(image, wish.region)
     channels = check_channels(image, config.channels)
-    check_input(image.name, len(channels), model.spec.normalization, model.spec.network.in_channels)
+    check_input(image.name, len(channels), model.spec.normalization, model.spec.image_channels)
     factor = scale_factor(model.spec, image.pixel_size, config.diameter_px)
-    device, dims = choose_device(config.device), model.spec.dims
-    with cached(image) as kept:
+    device, dims, shown = choose_device(config.device), model.spec.dims, model.spec.slices
+    with cached(image, shown) as kept:
         source = rescale(kept if is_kept_whole(kept) else image, factor)
         statistics = yield from statistics_events(source, model.spec.normalization, channels, range(*window[0]))
         if out is None:
@@ -135,7 +135,7 @@ def predict_events(
         grids = Grids(_plane(image), _plane(source))
         size = grids.network if dims == 2 else (source.sizes["Z"], *grids.network)
         ladder = Ladder.of(model, size, device, config)
-        seen = Source(source, statistics, channels, dims)
+        seen = Source(source, statistics, channels, dims, shown)
         places = Places(seen.read, window[0], window[1] if dims == 2 else None, size)
         if (fast := (yield from _fast_events(model, config, ladder, places, window))) is not None:
             ladder = Ladder.of(model, size, device, config, fast.network)
@@ -146,7 +146,7 @@ def predict_events(
             yield from [Notice(sentence)] if sentence else []
         order = _order(wish, planes_at_once(device, prod(grids.network)), known)
         slabs = plan_slabs(window, dims, order, None if grids.same else MOST_RESCALED_PX[dims])
-        pixels = Source(rescale(ReadingAhead(kept, slabs), factor), statistics, channels, dims)
+        pixels = Source(rescale(ReadingAhead(kept, slabs, shown), factor), statistics, channels, dims, shown)
         writer: Writer = choose_writer(out, window, order.done)
         if record is not None:
             writer = Recorded(writer, record)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_unet.imaging.chunk_cache import read_ahead
 from napari_unet.imaging.image import Image
+from napari_unet.imaging.neighbours import Neighbours
 from napari_unet.inference.exact.intervals import Interval, Window, replaced, size_of
 from napari_unet.inference.regions import overlap
 
@@ -24,10 +25,13 @@ class ReadingAhead:
     image : Image
     slabs : sequence of Window along T, Z, Y, X
         In the order in which they will be done.
+    shown : int
+        How many slices are read for each one of a slab: that one and its neighbours.
     """
 
     image: Image
     slabs: Sequence[Window]
+    shown: int = 1
     _place: int = 0
     _before: Window | None = field(default=None, repr=False)
 
@@ -61,9 +65,9 @@ class ReadingAhead:
 
     def _following(self, window: Window) -> Iterator[Window]:
         """Yield what comes after a window in its slab, and then the slabs after that one."""
-        while self._place + 1 < len(self.slabs) and overlap(self.slabs[self._place], window) is None:
+        while self._place + 1 < len(self.slabs) and not self._is_of(window, self._read_for(self._place)):
             self._place += 1
-        slab = self.slabs[self._place]
+        slab = self._read_for(self._place)
         axis = self._axis(window, slab)
         ahead = Interval(window[axis].stop, slab[axis].stop)
         if ahead.length > 0:
@@ -72,7 +76,19 @@ class ReadingAhead:
             beside = Interval(window[other].stop, slab[other].stop)
             if other != axis and beside.length > 0:
                 yield replaced(slab, other, beside)
-        yield from self.slabs[self._place + 1 :]
+        yield from map(self._read_for, range(self._place + 1, len(self.slabs)))
+
+    def _read_for(self, place: int) -> Window:
+        """Return what is read for a slab: with the neighbours of its slices."""
+        slab = self.slabs[place]
+        near = Neighbours.of(slice(*slab[1]), self.image.sizes["Z"], self.shown).read
+        return replaced(slab, 1, Interval(near.start, near.stop))
+
+    def _is_of(self, window: Window, slab: Window) -> bool:
+        """Whether a window belongs to a slab: those of other slabs have slices in common with it, but not all."""
+        if overlap(slab, window) is None:
+            return False
+        return self.shown == 1 or (slab[1].start <= window[1].start and window[1].stop <= slab[1].stop)
 
     def _axis(self, window: Window, slab: Window) -> int:
         """Return along which axis windows follow one another: as the last two did, or the longest one of the slab."""

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from napari_unet.events import Event, Progress, finish_warning
 from napari_unet.imaging.config import Normalization
 from napari_unet.imaging.image import Image, check_channels
+from napari_unet.imaging.neighbours import read_shown
+from napari_unet.imaging.sampling import Region
 from napari_unet.imaging.statistics import check_input, statistics_events
 from napari_unet.inference.pipeline import as_channels, as_image
 from napari_unet.weights.model import Model
@@ -94,7 +96,7 @@ def scaling_events(
         return None
     chosen = check_channels(image, channels)
     present = model.spec.normalization
-    check_input(image.name, len(chosen), present, model.spec.network.in_channels)
+    check_input(image.name, len(chosen), present, model.spec.image_channels)
     normalizations = {
         PRESENT: present,
         **{words: _changed(present, how) for words, how in CANDIDATES.items()},
@@ -102,7 +104,8 @@ def scaling_events(
     distances: dict[str, float] = {}
     for number, (words, normalization) in enumerate(normalizations.items(), start=1):
         statistics = yield from statistics_events(image, normalization, chosen, [0])
-        blocks = [statistics.normalize(block, 0) for block in _windows(image, model.spec.dims, chosen)]
+        windows = _windows(image.sizes, model.spec.dims)
+        blocks = [read_shown(image, statistics, (0, *region), chosen, model.spec.slices) for region in windows]
         distances[words] = feature_distance(model, blocks)
         yield Progress("Comparing normalizations", number, len(normalizations))
     best = min(distances, key=lambda words: distances[words])
@@ -117,14 +120,15 @@ def _changed(present: Normalization, how: Mapping[str, Any]) -> Normalization:
     return Normalization(**kept, **how)
 
 
-def _windows(image: Image, dims: int, channels: tuple[int, ...]) -> Iterator[npt.NDArray[Any]]:
-    """Windows (C, Z, Y, X) of the first time point, spread over a diagonal of the image."""
-    side, sizes = SIDE_PX[dims], image.sizes
+def _windows(sizes: Mapping[str, int], dims: int) -> Iterator[Region]:
+    """Windows along Z, Y and X, spread over a diagonal of the image."""
+    side = SIDE_PX[dims]
     depth = sizes["Z"] if dims == 3 else 1
     for k in range(WINDOWS):
         share = (k + 0.5) / WINDOWS
-        z = _window(sizes["Z"], min(depth, side), share)
-        yield image.read(0, z, _window(sizes["Y"], side, share), _window(sizes["X"], side, share), channels)
+        sides = {"Z": min(depth, side), "Y": side, "X": side}
+        z, y, x = (_window(sizes[axis], sides[axis], share) for axis in "ZYX")
+        yield z, y, x
 
 
 def _window(size: int, side: int, share: float) -> slice:

@@ -236,7 +236,7 @@ def _load_guessing(source: str, answers: Mapping[str, AnswerValue]) -> Model:
 
 def _foreground(model: Model, image: Image, request: CompareRequest) -> Generator[Event, None, npt.NDArray[np.float32]]:
     """Probability of any foreground in one plane of the window, (Y, X) float32."""
-    takes, there = model.spec.network.in_channels, image.sizes["C"]
+    takes, there = model.spec.image_channels, image.sizes["C"]
     grey = model.spec.normalization.channels == "grey"
     channels = None if grey else tuple(number % there for number in range(takes))
     config = request.inference.model_copy(update={"channels": channels, "axes": image.axes})

@@ -16,7 +16,7 @@ Stem = Literal["new", "sum", "repeat"]
 
 
 def with_channels(
-    network: Network, old: NetworkSpec, new: NetworkSpec, stem: Stem = "new", seed: int = 0
+    network: Network, old: NetworkSpec, new: NetworkSpec, stem: Stem | Literal["middle"] = "new", seed: int = 0
 ) -> tuple[Network, tuple[str, ...]]:
     """Return a network with other channels in or out that keeps all other weights.
 
@@ -26,9 +26,10 @@ def with_channels(
         Is not changed.
     old, new : NetworkSpec
         What it is, and what is wanted; they differ in channels only.
-    stem : "new" | "sum" | "repeat"
+    stem : "new" | "sum" | "repeat" | "middle"
         Where the number of input channels differs: random weights; one channel that is given the sum
-        of all; or as many as are wanted, the old ones repeated and scaled so that the sum stays.
+        of all; as many as are wanted, the old ones repeated and scaled so that the sum stays; or the old ones in the
+        middle of more, which count for nothing.
     seed : int
         Of random weights.
 
@@ -60,8 +61,12 @@ def _is_stem(kept: Tensor, fresh: Tensor, old: NetworkSpec, new: NetworkSpec) ->
     return (kept.shape[1], fresh.shape[1]) == (old.in_channels, new.in_channels)
 
 
-def _spread(weight: Tensor, channels: int, stem: Stem) -> Tensor:
+def _spread(weight: Tensor, channels: int, stem: str) -> Tensor:
     """Make the weight (out, in, *kernel) of a stem take another number of channels."""
+    if stem == "middle":
+        spread = weight.new_zeros((weight.shape[0], channels, *weight.shape[2:]))
+        spread.narrow(1, (channels - weight.shape[1]) // 2, weight.shape[1]).copy_(weight)
+        return spread
     if stem == "sum":
         total = weight.sum(dim=1, keepdim=True)
         return total.repeat(1, channels, *(1,) * (weight.ndim - 2)) / channels

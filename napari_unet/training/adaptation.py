@@ -32,6 +32,7 @@ from napari_unet.axes import PixelSize
 from napari_unet.errors import DeviceError, ImageError, ModelError, is_out_of_memory
 from napari_unet.events import Event, Progress, finish_warning
 from napari_unet.imaging.image import Image, check_channels
+from napari_unet.imaging.neighbours import read_shown
 from napari_unet.imaging.sampling import Cells, Region
 from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
 from napari_unet.inference.config import InferenceConfig
@@ -62,10 +63,11 @@ class _Look:
     statistics: Statistics
     channels: Sequence[int]
     windows: Sequence[tuple[int, Region]]
+    slices: int = 1
 
     def read(self, t: int, region: Region) -> Floats:
-        """Read a window (C, Z, Y, X), normalized."""
-        return self.statistics.normalize(self.source.read(t, *region, self.channels), t)
+        """Read a window (S · C, Z, Y, X), normalized, each slice with its neighbours."""
+        return read_shown(self.source, self.statistics, (t, *region), self.channels, self.slices)
 
 
 def adapt_events(
@@ -138,12 +140,12 @@ def _look(model: Model, image: Image, config: InferenceConfig, count: int) -> Ge
     """Choose `count` windows, and find out how the image is normalized."""
     spec = model.spec
     channels = check_channels(image, config.channels)
-    check_input(image.name, len(channels), spec.normalization, spec.network.in_channels)
+    check_input(image.name, len(channels), spec.normalization, spec.image_channels)
     source = rescale(image, scale_factor(spec, image.pixel_size, config.diameter_px))
     windows = choose_windows(source.sizes, spec.dims, model.network.stride, count)
     times = sorted({t for t, _ in windows})
     statistics = yield from statistics_events(source, spec.normalization, channels, times)
-    return _Look(source, statistics, channels, windows)
+    return _Look(source, statistics, channels, windows, spec.slices)
 
 
 def choose_windows(sizes: dict[str, int], dims: int, stride: int, count: int) -> list[tuple[int, Region]]:

@@ -32,7 +32,8 @@ from napari_unet.training.splitting import hold_out
 from napari_unet.training.telling import tell_split
 from napari_unet.version import VERSION
 from napari_unet.weights.model import Model
-from napari_unet.weights.spec import Provenance, changed_spec
+from napari_unet.weights.slices import with_slices
+from napari_unet.weights.spec import Provenance, changed_spec, check_slices
 
 MAX_CONTEXT_PX = 128
 # Settings for objects are fitted within these seconds, and within this share of the budget.
@@ -119,11 +120,14 @@ def finetune_events(
         If nothing is reviewed, shapes differ or a class id has no class.
     ChannelError
         If the channels do not fit the model.
+    ModelError
+        If the model cannot be given the classes, or be shown the slices, that are asked for.
     Cancelled
         If cancelled before the first step.
     """
     budget = Budget(config.seconds, config.clock)
-    base = model if config.classes is None else with_classes(model, config.classes, config.seed)
+    base = model if config.slices is None else with_slices(model, config.slices)
+    base = base if config.classes is None else with_classes(base, config.classes, config.seed)
     if config.classes is not None and all(len(check_channels(pair.image, channels)) == 1 for pair in pairs):
         # Where a third of the image is one class, its median tells nothing: some images would be inverted and some not.
         base = base.with_spec(normalization=base.spec.normalization.model_copy(update={"polarity": "as-is"}))
@@ -143,7 +147,7 @@ def _finetune(
     rng = np.random.default_rng(config.seed)
     margin = min(receptive_field(base.network).halo, MAX_CONTEXT_PX)
     fields = yield from load_fields(pairs, base.spec, margin, channels, config.diameter_px)
-    split = hold_out(fields, rng, base.spec.meaning, margin, base.spec.split)
+    split = hold_out(fields, rng, base.spec.meaning, margin, base.spec.split, base.spec.slices)
     told = tell_split(split, base.spec.meaning)
     yield told
     trainer = Trainer(base, config, choose_device(config.device))
@@ -253,6 +257,7 @@ def finetune(  # noqa: PLR0913  # the public face: scripts rely on these names
     seed: int = 0,
     *,
     forget: bool = False,
+    slices: int | None = None,
 ) -> FineTuneResult:
     """Fine-tune a model on images with corrected labels.
 
@@ -276,6 +281,9 @@ def finetune(  # noqa: PLR0913  # the public face: scripts rely on these names
     forget : bool
         Learn from these images alone, even if the new model gets worse on the kinds of image that the old one came
         with.
+    slices : int, optional
+        Show a network for planes so many slices of a stack at once, odd and at most 9: the one that it labels, and
+        its neighbours, reviewed or not. At first it says the same as without them. None leaves the model as it is.
 
     Returns
     -------
@@ -286,9 +294,13 @@ def finetune(  # noqa: PLR0913  # the public face: scripts rely on these names
     ------
     LabelsError
         If nothing is reviewed, shapes differ, or a class id has no class.
+    ModelError
+        If the model cannot be shown so many slices.
     """
+    if slices is not None:
+        check_slices(slices, model.spec.dims)
     names = None if classes is None else tuple(classes)
-    config = FineTuneConfig(seconds=seconds, device=device, seed=seed, classes=names, forget=forget)
+    config = FineTuneConfig(seconds=seconds, device=device, seed=seed, classes=names, slices=slices, forget=forget)
     training_pairs = [as_pair(pair, axes, f"image {number}") for number, pair in enumerate(pairs, start=1)]
     return finish_warning(finetune_events(model, training_pairs, config))
 

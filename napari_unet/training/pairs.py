@@ -13,6 +13,7 @@ from napari_unet.errors import LabelsError
 from napari_unet.events import Event, Progress
 from napari_unet.imaging.fingerprints import fingerprints
 from napari_unet.imaging.image import Image, check_channels
+from napari_unet.imaging.neighbours import Neighbours
 from napari_unet.imaging.rescaling import positions
 from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
 from napari_unet.inference.pipeline import rescale, scale_factor
@@ -70,8 +71,9 @@ class Field:
 
     Attributes
     ----------
-    image : (C, [Z,] Y, X) float32
-        Normalized with the statistics of the whole image.
+    image : (S · C, [Z,] Y, X) float32
+        Normalized with the statistics of the whole image. A plane comes with as many neighbouring slices as the model
+        is shown, whether they are reviewed or not.
     labels : ([Z,] Y, X) uint32
         As the user left them.
     train, validation : ([Z,] Y, X) bool
@@ -164,7 +166,7 @@ def load_fields(
     groups: list[tuple[str, Source]] = []
     for number, pair in enumerate(pairs, start=1):
         chosen = check_channels(pair.image, channels)
-        check_input(pair.image.name, len(chosen), spec.normalization, spec.network.in_channels)
+        check_input(pair.image.name, len(chosen), spec.normalization, spec.image_channels)
         source = rescale(pair.image, scale_factor(spec, pair.image.pixel_size, diameter_px))
         windows = _windows(pair, spec.dims)
         times = sorted({t for t, _ in windows})
@@ -215,11 +217,12 @@ class _Reader:
         rows, columns = (self._nearest(axis) for axis in "YX")
         seen = self.pair.reviewed[t, z].any(axis=0)
         y, x = (_span(np.any(seen, axis=other)[places], self.margin_px) for other, places in ((1, rows), (0, columns)))
-        raw = self.source.read(t, z, y, x, self.channels)
+        near = Neighbours.of(z, self.source.sizes["Z"], self.spec.slices)
+        raw = self.source.read(t, near.read, y, x, self.channels)
         mesh = (slice(None), rows[y][:, None], columns[x])
         labels = np.asarray(self.pair.labels[t, z])[mesh]
-        reviewed = np.asarray(self.pair.reviewed[t, z])[mesh] & np.isfinite(raw).all(axis=0)
-        image = self.statistics.normalize(raw, t)
+        reviewed = np.asarray(self.pair.reviewed[t, z])[mesh] & np.isfinite(raw[:, near.own]).all(axis=0)
+        image = near.stacked(self.statistics.normalize(raw, t))
         if self.spec.dims == 2:
             image, labels, reviewed = image[:, 0], labels[0], reviewed[0]
         if self.spec.meaning == "semantic":

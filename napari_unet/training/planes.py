@@ -21,7 +21,7 @@ def planes_of(field: Field) -> Planes:
 
 
 def divide_planes(
-    fields: Sequence[Field], division: Division, chosen: Collection[int], *, instances: bool
+    fields: Sequence[Field], division: Division, chosen: Collection[int], gap: int = 1, *, instances: bool
 ) -> list[Field]:
     """Hold out planes of one image: those that were before, and those that are chosen now.
 
@@ -36,6 +36,8 @@ def divide_planes(
         How that image was divided before.
     chosen : collection of int
         Which fields are held out from now on.
+    gap : int
+        How many planes next to those belong to neither side.
     instances : bool
         Whether equal labels are one object.
     """
@@ -50,7 +52,7 @@ def divide_planes(
         if i in held:
             judged = field.train & ~np.isin(field.labels, known) if i in chosen else field.train
             split.append(replace(field, train=nothing, validation=judged))
-        elif near(planes_of(field), around):
+        elif near(planes_of(field), around, gap):
             split.append(replace(field, train=nothing))
         elif len(seen):
             split.append(replace(field, train=field.train & ~np.isin(field.labels, seen)))

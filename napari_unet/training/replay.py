@@ -58,7 +58,7 @@ def load_replay(spec: ModelSpec) -> ReplaySet | None:
 
 
 def _read(path: Path, spec: ModelSpec) -> ReplaySet | None:
-    if not path.is_file() or spec.network.in_channels != 1 or spec.dims != 2 or spec.meaning != "instances":
+    if not path.is_file() or spec.image_channels != 1 or spec.dims != 2 or spec.meaning != "instances":
         return None
     try:
         # Opened here because numpy leaves a file that is none of its own open.
@@ -70,15 +70,18 @@ def _read(path: Path, spec: ModelSpec) -> ReplaySet | None:
     if normalization != spec.normalization:
         return None
     image = LOW + pixels.astype(np.float32) * np.float32((HIGH - LOW) / 255)
-    fields = [_field(*crop, path.stem) for crop in zip(image, labels, telling, strict=True)]
+    fields = [_field(*crop, path.stem, spec.slices) for crop in zip(image, labels, telling, strict=True)]
     train, told = (tuple(f for f, tells in zip(fields, telling, strict=True) if tells == wanted) for wanted in (0, 1))
     return ReplaySet(train, told)
 
 
-def _field(image: npt.NDArray[np.float32], labels: npt.NDArray[np.uint16], telling: np.bool_, name: str) -> Field:
+def _field(
+    image: npt.NDArray[np.float32], labels: npt.NDArray[np.uint16], telling: np.bool_, name: str, slices: int
+) -> Field:
+    """Make a field of a crop, which takes the place of the neighbours that it has not."""
     ids, everywhere = labels.astype(np.uint32), np.ones(labels.shape, bool)
     return Field(
-        image[None],
+        np.repeat(image[None], slices, axis=0),
         ids,
         train=everywhere & ~telling,
         validation=everywhere & telling,

@@ -63,6 +63,7 @@ def hold_out(
     meaning: Meaning = "instances",
     gap_px: int = GAP_PX,
     earlier: Sequence[Division] = (),
+    slices: int = 1,
 ) -> Split:
     """Hold out a part of the reviewed pixels; what was held out or trained on before keeps its role.
 
@@ -88,6 +89,9 @@ def hold_out(
         is judged on; at least 8 pixels, and at most an eighth of what is reviewed, so that enough is left.
     earlier : sequence of Division
         What the model remembers; see `Split.lineage`.
+    slices : int
+        That the network is shown at once: between slices that are held out and those that are trained on lie half as
+        many, at least one.
 
     Raises
     ------
@@ -96,8 +100,9 @@ def hold_out(
     """
     instances = meaning == "instances"
     images = _images(fields, earlier)
-    for plan in (_plan(fields, images, rng, gap_px), _as_before(images)):
-        split = _divided(fields, images, plan, gap_px, instances=instances)
+    gap = _Gap(gap_px, max(1, slices // 2))
+    for plan in (_plan(fields, images, rng, gap), _as_before(images)):
+        split = _divided(fields, images, plan, gap, instances=instances)
         divisions = tuple(_noted(image, plan.strips.get(i), plan.chosen, split) for i, image in enumerate(images))
         lineage = _lineage(images, divisions, earlier)
         pixels = sum(int(one.validation.sum()) for one in split)
@@ -140,6 +145,14 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class _Gap:
+    """Between what is held out and what is trained on: pixels beside strips, and slices or time points."""
+
+    pixels: int
+    planes: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """What is held out: strips of images, by their number, and fields, by theirs."""
 
@@ -177,17 +190,17 @@ def _as_before(images: Sequence[_Seen]) -> _Plan:
     return _Plan({i: strips for i, image in enumerate(images) if (strips := image.strips) is not None})
 
 
-def _plan(fields: Sequence[Field], images: Sequence[_Seen], rng: np.random.Generator, gap_px: int) -> _Plan:
+def _plan(fields: Sequence[Field], images: Sequence[_Seen], rng: np.random.Generator, gap: _Gap) -> _Plan:
     """Decide what else is held out."""
     strips = _as_before(images).strips
     for i, old in strips.items():
         seen = images[i].fields
-        strips[i] = more_strips(seen, old, images[i].division.train_spans, gap_of(seen, old.axis, gap_px), rng)
+        strips[i] = more_strips(seen, old, images[i].division.train_spans, gap_of(seen, old.axis, gap.pixels), rng)
     many, wanted = len(fields) >= FEW_FIELDS, _wanted(fields, images)
-    chosen = _choose(images, wanted, rng, fresh=many)
+    chosen = _choose(images, wanted, rng, gap.planes, fresh=many)
     for i, image in enumerate(images):
         if (image.fresh and not many) or (image.all_learnt and wanted > 0 and not chosen):
-            cut = _cut(image, gap_px, rng)
+            cut = _cut(image, gap.pixels, rng)
             strips |= {} if cut is None else {i: cut}
     return _Plan(strips, chosen)
 
@@ -202,14 +215,16 @@ def _wanted(fields: Sequence[Field], images: Sequence[_Seen]) -> float:
     return wanted if held else max(1.0, wanted)
 
 
-def _choose(images: Sequence[_Seen], wanted: float, rng: np.random.Generator, *, fresh: bool) -> frozenset[int]:
+def _choose(
+    images: Sequence[_Seen], wanted: float, rng: np.random.Generator, gap: int, *, fresh: bool
+) -> frozenset[int]:
     """Choose fields in a row that nobody has used yet, and that do not show the next slice of what was learnt from."""
     free = [
         i
         for image in images
         if image.strips is None and (fresh or not image.fresh)
         for i, one in zip(image.members, image.fields, strict=True)
-        if image.division.role(planes_of(one)) is None and not near(planes_of(one), image.division.train_planes)
+        if image.division.role(planes_of(one)) is None and not near(planes_of(one), image.division.train_planes, gap)
     ]
     count = min(round(wanted), len(free))
     if count < 1:
@@ -230,17 +245,17 @@ def _cut(image: _Seen, gap_px: int, rng: np.random.Generator) -> Strips | None:
 
 
 def _divided(
-    fields: Sequence[Field], images: Sequence[_Seen], plan: _Plan, gap_px: int, *, instances: bool
+    fields: Sequence[Field], images: Sequence[_Seen], plan: _Plan, gap: _Gap, *, instances: bool
 ) -> list[Field]:
     split = list(fields)
     for i, image in enumerate(images):
         strips = plan.strips.get(i)
         if strips is None:
             chosen = {k for k, member in enumerate(image.members) if member in plan.chosen}
-            after = divide_planes(image.fields, image.division, chosen, instances=instances)
+            after = divide_planes(image.fields, image.division, chosen, gap.planes, instances=instances)
         else:
-            gap = gap_of(image.fields, strips.axis, gap_px)
-            after = divide(image.fields, strips, gap, instances=instances)
+            beside = gap_of(image.fields, strips.axis, gap.pixels)
+            after = divide(image.fields, strips, beside, instances=instances)
         for member, one in zip(image.members, after, strict=True):
             split[member] = one
     return split

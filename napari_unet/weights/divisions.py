@@ -52,13 +52,13 @@ class Division(Config):
         return "train" if any(_within(planes, learnt) for learnt in self.train_planes) else None
 
 
-def near(planes: Planes, others: tuple[Planes, ...]) -> bool:
-    """Whether planes overlap with others, or are the next slice or time point.
+def near(planes: Planes, others: tuple[Planes, ...], gap: int = 1) -> bool:
+    """Whether planes overlap with others, or are one of the next `gap` slices or time points.
 
     >>> near(((0, 1), (3, 4)), (((0, 1), (4, 9)),)), near(((0, 1), (3, 4)), (((1, 2), (4, 9)),))
     (True, False)
     """
-    return any(_apart(planes[0], other[0]) + _apart(planes[1], other[1]) <= 1 for other in others)
+    return any(_apart(planes[0], other[0]) + _apart(planes[1], other[1]) <= gap for other in others)
 
 
 def _apart(one: Span, other: Span) -> int:

@@ -82,6 +82,7 @@ def new_model(
     variant: str,
     in_channels: int = 1,
     classes: tuple[str, ...] = INSTANCE_CLASSES,
+    slices: int = 1,
     **options: Any,  # noqa: ANN401
 ) -> Model:
     """Make a model with random weights.
@@ -94,15 +95,18 @@ def new_model(
         Channels of the image.
     classes : tuple of str
         The default finds objects; other names are semantic classes, the first being the background.
+    slices : int
+        How many slices of a stack a network for planes is shown at once, odd and at most 9: the one that it labels,
+        and its neighbours.
     **options
         Of the variant.
 
     Raises
     ------
     ModelError
-        If the variant or an option does not exist.
+        If the variant or an option does not exist, or so many slices cannot be shown.
     """
-    return model_from_spec(untrained_spec(variant, in_channels, classes, **options))
+    return model_from_spec(untrained_spec(variant, in_channels, classes, slices, **options))
 
 
 def model_from_spec(spec: ModelSpec, seed: int = 0) -> Model:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from napari_unet.errors import ModelError
 from napari_unet.imaging.config import Normalization
@@ -17,6 +25,18 @@ Activation = Literal["none", "sigmoid", "softmax"]
 Meaning = Literal["instances", "semantic"]
 
 INSTANCE_CLASSES = ("background", "interior", "border")
+MOST_SLICES = 9
+
+
+def _odd(slices: int) -> int:
+    if slices % 2 == 0:
+        message = "as many slices are shown before as behind, so with the slice itself their number is odd"
+        raise ValueError(message)
+    return slices
+
+
+Slices = Annotated[int, Field(ge=1, le=MOST_SLICES), AfterValidator(_odd)]
+"""How many slices of a stack a network for planes is shown at once: the one that it labels, and its neighbours."""
 
 
 class Provenance(Config):
@@ -53,8 +73,12 @@ class ModelSpec(Config):
         From pixel values to network input.
     objects : ObjectOptions
         Defaults for turning probabilities into labels; the smallest size is meant for objects of `diameter_px`.
+    slices : int
+        1, or for a network of planes up to 9, odd: it is shown the slices before and behind the one that it labels as
+        further channels, all channels of the first slice, then those of the next. Where there is none, the nearest
+        slice is repeated.
     channel_names : tuple of str
-        What the input channels are, if known.
+        What the channels of the image are, if known.
     pixel_size_um : float, optional
         Size of a pixel in the plane that it was trained at.
     diameter_px : float, optional
@@ -81,6 +105,7 @@ class ModelSpec(Config):
     activation: Activation = "softmax"
     normalization: Normalization = Normalization()
     objects: ObjectOptions = ObjectOptions()
+    slices: Slices = 1
     channel_names: tuple[str, ...] = ()
     pixel_size_um: float | None = Field(default=None, gt=0)
     diameter_px: float | None = Field(default=None, gt=0)
@@ -117,6 +142,31 @@ class ModelSpec(Config):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _slices_are_channels(self) -> ModelSpec:
+        if self.slices > 1 and self.dims == 3:
+            message = (
+                f"a network for volumes sees all slices, and {self.slices} neighbouring ones cannot be its channels"
+            )
+            raise ValueError(message)
+        if self.network.in_channels % self.slices:
+            message = f"{self.network.in_channels} input channels cannot be those of {self.slices} slices"
+            raise ValueError(message)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_single_slices(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what says nothing: so models of single slices are written as they always were."""
+        written: dict[str, Any] = write(self)
+        if self.slices == 1:
+            written.pop("slices", None)
+        return written
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the image that feed it."""
+        return self.network.in_channels // self.slices
+
     @property
     def foreground_classes(self) -> tuple[str, ...]:
         """The classes that are not background."""
@@ -151,6 +201,7 @@ def untrained_spec(
     variant: str,
     in_channels: int = 1,
     classes: tuple[str, ...] = INSTANCE_CLASSES,
+    slices: int = 1,
     **options: Any,  # noqa: ANN401
 ) -> ModelSpec:
     """Describe a model with random weights.
@@ -164,26 +215,50 @@ def untrained_spec(
     classes : tuple of str
         The default, background, interior and border, finds objects; any other names are semantic
         classes, the first being the background.
+    slices : int
+        How many slices of a stack a network for planes is shown at once.
     **options
         Of the variant.
 
     Raises
     ------
     ModelError
-        If the variant or an option does not exist, or there are fewer than two classes.
+        If the variant or an option does not exist, there are fewer than two classes, or so many slices cannot be shown.
     """
     if len(classes) < 2:
         raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
     network = network_spec(variant, in_channels, len(classes), options)
     dims = resolve_options(network).dims
+    check_slices(slices, dims)
     return ModelSpec(
         name=f"untrained {variant}",
-        network=network,
+        network=network.model_copy(update={"in_channels": in_channels * slices}),
         dims=dims,
         classes=tuple(classes),
         meaning="instances" if tuple(classes) == INSTANCE_CLASSES else "semantic",
+        slices=slices,
         trained=False,
     )
+
+
+def check_slices(slices: int, dims: int) -> None:
+    """Check that a network can be shown so many slices at once.
+
+    Raises
+    ------
+    ModelError
+        If it cannot.
+    """
+    if slices not in range(1, MOST_SLICES + 1, 2):
+        raise ModelError(
+            f"slices={slices!r} was given. Choose an odd number from 1 to {MOST_SLICES}: the slice itself, and as many "
+            "before as behind it."
+        )
+    if slices > 1 and dims == 3:
+        raise ModelError(
+            "A network for volumes sees all slices as they are, and none beside them. Leave slices out, or choose a "
+            "variant for planes."
+        )
 
 
 def changed_spec(spec: ModelSpec, **changes: Any) -> ModelSpec:  # noqa: ANN401

@@ -87,6 +87,15 @@ def test_each_chunk_is_read_once(small, predicted, shape, chunks):
     assert np.allclose(found, finish(predict_events(small, open_image(values))).probabilities, atol=1e-5)
 
 
+@pytest.mark.parametrize(("shape", "chunks"), [((9, 160, 70), (1, 60, 40)), ((12, 80, 60), (4, 40, 30))])
+def test_each_chunk_is_read_once_for_all_neighbours(predicted, shape, chunks):
+    model = nu.new_model("unet", slices=3, width=4, depth=2)
+    array = Counted(RNG.integers(0, 4000, shape, dtype=np.uint16), chunks)
+    predicted(model, array)
+    assert set(array.reads.values()) == {1}
+    assert array.threads.count("napari-unet-reader") > 0.5 * len(array.threads)
+
+
 def test_what_comes_next_is_read_by_another_thread(small, predicted):
     array = Counted(RNG.integers(0, 4000, (12, 160, 70), dtype=np.uint16), (1, 60, 40))
     predicted(small, array)

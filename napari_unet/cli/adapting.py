@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -19,15 +19,30 @@ from napari_unet.weights.bundled import resolve
 from napari_unet.weights.model import Model
 
 
+@dataclass(frozen=True, slots=True)
+class AdaptOptions:
+    """How a model is adapted.
+
+    Attributes
+    ----------
+    inference : InferenceConfig
+        How the images are read and rescaled.
+    estimates : bool
+        Whether the diameter of the objects is estimated for each image.
+    pixel_size : PixelSize, optional
+        Instead of what the files say.
+    prior : float
+        How many windows the old statistics are worth.
+    """
+
+    inference: InferenceConfig
+    estimates: bool = False
+    pixel_size: PixelSize | None = None
+    prior: float = PRIOR
+
+
 def adapt_to_files(
-    paths: Sequence[Path],
-    source: Source,
-    inference: InferenceConfig,
-    out: Path,
-    *,
-    prior: float = PRIOR,
-    pixel_size: PixelSize | None = None,
-    overwrite: bool = False,
+    paths: Sequence[Path], source: Source, options: AdaptOptions, out: Path, *, overwrite: bool = False
 ) -> Model:
     """Adapt a model to images, and write it to a file.
 
@@ -37,14 +52,9 @@ def adapt_to_files(
         Of the images, which are taken together.
     source : Source
         The model.
-    inference : InferenceConfig
-        How the images are read and rescaled.
+    options : AdaptOptions
     out : Path
         For the adapted model.
-    prior : float
-        How many windows the old statistics are worth.
-    pixel_size : PixelSize, optional
-        Instead of what the files say.
     overwrite : bool
         Whether a file at `out` may be replaced.
 
@@ -57,10 +67,11 @@ def adapt_to_files(
     """
     check_model_file(out, [resolve(source.name), *paths], overwrite=overwrite)
     model = source.load()
-    images = [read_image(path, inference.axes) for path in paths]
-    if pixel_size is not None:
-        images = [replace(image, pixel_size=pixel_size) for image in images]
-    adapted = run_shown(adapt_events(model, images, inference, prior), "Adapting")
+    images = [read_image(path, options.inference.axes) for path in paths]
+    if options.pixel_size is not None:
+        images = [replace(image, pixel_size=options.pixel_size) for image in images]
+    work = adapt_events(model, images, options.inference, options.prior, estimates=options.estimates)
+    adapted = run_shown(work, "Adapting")
     adapted.save(out)
     typer.echo(
         f"{out}: {model.spec.name}, adapted to {len(images)} image{'s' if len(images) > 1 else ''} without labels. "

@@ -215,21 +215,22 @@ def adapt(  # noqa: PLR0913, PLR0917  # one parameter an option
     axes: Axes = None,
     channels: Channels = None,
     pixel_size: PixelSize = None,
-    diameter: Annotated[float | None, typer.Option(help="Diameter of the objects here, in pixels.")] = None,
+    diameter: Diameter = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Let a model get used to images of another kind, without labels. It may help or not."""
-    from napari_unet.cli.adapting import adapt_to_files
-    from napari_unet.cli.options import parse_answers, parse_channels, parse_pixel_size
+    from napari_unet.cli.adapting import AdaptOptions, adapt_to_files
+    from napari_unet.cli.options import parse_answers, parse_channels, parse_diameter, parse_pixel_size
     from napari_unet.cli.segmenting import Source
     from napari_unet.inference.config import InferenceConfig
     from napari_unet.networks.spec import checked
 
-    channel_numbers = parse_channels(channels)
-    inference = checked(InferenceConfig, axes=axes, channels=channel_numbers, diameter_px=diameter, device=device)
-    source, scale = Source(model, parse_answers(answer)), parse_pixel_size(pixel_size)
-    adapt_to_files(images, source, inference, out, prior=prior, pixel_size=scale, overwrite=overwrite)
+    size, channel_numbers = parse_diameter(diameter), parse_channels(channels)
+    known = None if size == "auto" else size
+    inference = checked(InferenceConfig, axes=axes, channels=channel_numbers, diameter_px=known, device=device)
+    options = AdaptOptions(inference, size == "auto", parse_pixel_size(pixel_size), prior)
+    adapt_to_files(images, Source(model, parse_answers(answer)), options, out, overwrite=overwrite)
 
 
 @app.command()

@@ -35,8 +35,9 @@ from napari_unet.imaging.image import Image, check_channels
 from napari_unet.imaging.neighbours import read_shown
 from napari_unet.imaging.sampling import Cells, Region
 from napari_unet.imaging.statistics import Readable, Statistics, check_input, statistics_events
-from napari_unet.inference.config import InferenceConfig
+from napari_unet.inference.config import Diameter, InferenceConfig
 from napari_unet.inference.devices import choose_device
+from napari_unet.inference.diameters import estimated_events
 from napari_unet.inference.pipeline import as_config, as_image, rescale, scale_factor
 from napari_unet.networks.base import Network
 from napari_unet.version import VERSION
@@ -71,7 +72,12 @@ class _Look:
 
 
 def adapt_events(
-    model: Model, images: Sequence[Image], config: InferenceConfig | None = None, prior: float = PRIOR
+    model: Model,
+    images: Sequence[Image],
+    config: InferenceConfig | None = None,
+    prior: float = PRIOR,
+    *,
+    estimates: bool = False,
 ) -> Generator[Event, None, Model]:
     """Estimate anew, on images without labels, what batch normalization remembers.
 
@@ -86,6 +92,8 @@ def adapt_events(
         Channels, diameter and device, as for a prediction.
     prior : float
         How many windows the old statistics are worth; 0 forgets them.
+    estimates : bool
+        Whether the diameter is estimated for each image.
 
     Raises
     ------
@@ -103,13 +111,14 @@ def adapt_events(
     count = -(-WINDOWS // len(images))
     looks: list[_Look] = []
     for image in images:
-        look = yield from _look(model, image, config, count)
+        own = (yield from estimated_events(model, image, config)) if estimates else config
+        look = yield from _look(model, image, own, count)
         looks.append(look)
     network = copy.deepcopy(model.network).eval().to(choose_device(config.device))
-    with _estimating(network, prior) as estimates:
-        yield from _show(network, looks, estimates)
+    with _estimating(network, prior) as found:
+        yield from _show(network, looks, found)
     _check_finite(network)
-    return Model(network.cpu(), _spec(model, looks, estimates.windows))
+    return Model(network.cpu(), _spec(model, looks, found.windows))
 
 
 def check_adaptable(model: Model) -> None:
@@ -338,7 +347,7 @@ def adapt(  # noqa: PLR0913  # as `predict`
     axes: str | None = None,
     channels: Sequence[int] | None = None,
     pixel_size: float | PixelSize | None = None,
-    diameter: float | None = None,
+    diameter: Diameter = None,
     device: str = "auto",
     *,
     prior: float = PRIOR,
@@ -361,8 +370,8 @@ def adapt(  # noqa: PLR0913  # as `predict`
         Which channels feed the model, in its order; all by default.
     pixel_size : float or PixelSize, optional
         In µm; the images are rescaled to that of the model where that is known.
-    diameter : float, optional
-        Of the objects, in pixels; the images are rescaled to the size that the model knows.
+    diameter : float or "auto", optional
+        Of the objects, in pixels; images are rescaled to the size that the model knows. "auto" estimates it in each.
     device : str
         "auto", "cpu", "mps", "cuda" or "cuda:N".
     prior : float
@@ -388,4 +397,4 @@ def adapt(  # noqa: PLR0913  # as `predict`
     several = images if isinstance(images, list | tuple) else [images]
     opened = [as_image(image, axes, pixel_size) for image in several]
     config = as_config(channels, diameter, None, device, turns="none", fast=False)
-    return finish_warning(adapt_events(model, opened, config, prior))
+    return finish_warning(adapt_events(model, opened, config, prior, estimates=diameter == "auto"))

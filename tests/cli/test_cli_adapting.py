@@ -1,6 +1,8 @@
 """``napari-unet adapt``, as a user types it."""
 
+import numpy as np
 import pytest
+import tifffile
 
 import napari_unet as nu
 
@@ -35,3 +37,23 @@ def test_a_model_that_has_not_learnt_anything_is_a_sentence(run, tiny, cells, tm
     assert code == 1
     assert "has not learnt anything yet" in err
     assert not (tmp_path / "adapted.safetensors").exists()
+
+
+def test_the_diameter_is_estimated_for_each_image(run, tmp_path):
+    y, x = np.indices((96, 128))
+    inside = np.hypot(y % 20 - 10, x % 20 - 10) < 5
+    for name in ("one.tif", "two.tif"):
+        tifffile.imwrite(tmp_path / name, np.where(inside, 180, 20).astype("uint8") + (x % 3).astype("uint8"))
+    words = [tmp_path / "one.tif", tmp_path / "two.tif", "-m", "nuclei", "--device", "cpu"]
+    code, _, err = run("adapt", *words, "--diameter", "auto", "--out", tmp_path / "adapted.safetensors")
+    assert code == 0, err
+    told = " ".join(err.split())
+    assert 'in "one.tif" was estimated as 9.' in told
+    assert 'in "two.tif" was estimated as 9.' in told
+    assert (tmp_path / "adapted.safetensors").exists()
+
+
+def test_a_diameter_that_is_none_is_a_sentence(run, learnt, cells, tmp_path):
+    code, _, err = run("adapt", cells, "-m", learnt, "--diameter", "big", "--out", tmp_path / "adapted.safetensors")
+    assert code == 1
+    assert 'The diameter "big" is neither a positive number of pixels nor "auto".' in err

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
-from napari_unet.objects.blocks import Array, Grid, Ids, Index, Part, Pieces
+from napari_unet.objects.blocks import Array, Box, Grid, Ids, Index, Part, Pieces, grow, within
+from napari_unet.objects.closing import close_gaps
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.flooding import MOST_SEEDS, PIECE, Flood
 from napari_unet.objects.holes import Holes
@@ -32,6 +33,8 @@ from napari_unet.objects.pixels import Decodable, classify, foreground_and_seeds
 SIDE_PX = {2: 1024, 3: 128}
 HALO_PX = {2: 32, 3: 8}
 LIMIT_PX = {2: 1536**2, 3: 192**3}
+# So far around a block it is looked where walls go on. Those of cells that reach farther may break off at its face.
+CLOSING_PX = {2: 128, 3: 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,7 @@ def _find_classes(large: Large, spec: Decodable, options: ObjectOptions) -> Gene
     number = outputs - has_background(spec, outputs)
     classes = {value: _Class(Pieces(large.grid), {}, []) for value in range(1, number + 1)}
     for index, box in large.grid:
-        labels = classify(large.probabilities.read_classes(box), spec, options)
+        labels = _classes(large, box, spec, options)
         for value, found in classes.items():
             ids, count = ndi.label(labels == value)
             found.starts[index] = found.pieces.add(index, ids, count)
@@ -253,6 +256,14 @@ def _find_classes(large: Large, spec: Decodable, options: ObjectOptions) -> Gene
         large.labels.write(box, labels.astype(np.uint32))
         yield
     return classes
+
+
+def _classes(large: Large, box: Box, spec: Decodable, options: ObjectOptions) -> Array:
+    """Return the class of each pixel of a box; where gaps are closed, a wall is followed in a window around it."""
+    window = grow(box, CLOSING_PX[len(box)] if options.close_gaps else 0, large.grid.shape)
+    block = large.probabilities.read_classes(window)
+    labels = classify(block, spec, options)
+    return close_gaps(labels, block, spec)[within(box, window)] if options.close_gaps else labels
 
 
 def _drop_small(large: Large, classes: dict[int, _Class], min_size_px: int) -> Generator[None, None, Holes]:

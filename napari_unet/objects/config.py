@@ -24,6 +24,8 @@ class ObjectOptions(Config):
         With a 2D model on a stack: join objects of neighbouring slices that overlap.
     join_overlap : float
         How much of the smaller of two such objects must lie on the other.
+    close_gaps : bool
+        Of classes: continue walls, such as membranes, across gaps, so that the cells between them stay apart.
     """
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -32,3 +34,4 @@ class ObjectOptions(Config):
     fill_holes: bool = True
     join_z: bool = True
     join_overlap: float = Field(default=0.75, gt=0, le=1)
+    close_gaps: bool = False

@@ -14,6 +14,7 @@ from scipy import ndimage as ndi
 from napari_unet.events import Event, Progress
 from napari_unet.objects.blocks import Grid, Part
 from napari_unet.objects.blockwise import SIDE_PX, Large, cut, label_in_blocks, steps
+from napari_unet.objects.closing import close_gaps
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.flooding import flooded
 from napari_unet.objects.holding import Holder, Relabel, Span, hold, is_changeable, spans
@@ -39,12 +40,13 @@ def label_events(
     a 3D model is read volume by volume. Instance ids are unique over all time points.
 
     Large planes and volumes are labelled block by block: nothing of their size is held in memory,
-    and the result is that of the whole image. Two things may differ. Where neighbouring pixels have
+    and the result is that of the whole image. Three things may differ. Where neighbouring pixels have
     exactly equal probabilities (as in images of 8 bits), which of two touching objects gets them is
     left open; and so are the numbers, if one of the two is just about too small. And pixels
     that lie so far from their object's seed that no window holds both may go to a neighbour, or become
     one object of their own. (Windows grow where they must, to at least 128 pixels around a pixel of a
-    plane and 32 in a volume.)
+    plane and 32 in a volume.) Where gaps are closed, one in a wall around a cell that reaches farther
+    than that beyond a block may stay open.
 
     Parameters
     ----------
@@ -175,7 +177,8 @@ def decode(block: Probabilities, spec: Decodable, options: ObjectOptions) -> tup
     if spec.meaning == "instances":
         labels = find_instances(block, options)
         return labels, int(labels.max(initial=0))
-    labels = _clean_classes(classify(block, spec, options), options)
+    classes = classify(block, spec, options)
+    labels = _clean_classes(close_gaps(classes, block, spec) if options.close_gaps else classes, options)
     return labels, int(ndi.label(labels > 0)[1])
 
 

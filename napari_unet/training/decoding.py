@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from napari_unet.events import Event, Progress
+from napari_unet.objects.closing import are_walls
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import decode
 from napari_unet.training.evaluation import crop_field, predict_field, tally_labels
@@ -44,7 +45,8 @@ def fit_objects_events(
     """Choose thresholds and the smallest size by the corrections that were trained on.
 
     What is held out is not looked at, so that a score on it stays honest. The model's own settings stay if there are
-    too few objects, or others are not likely to be better.
+    too few objects, or others are not likely to be better. Gaps of classes that are walls in the corrections will be
+    closed: whether that helps cannot be seen there, for a network leaves hardly any gaps where it was trained.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ def fit_objects_events(
     chosen = _some([field for field in fields if field.train.any()])
     if not chosen or (instances and sum(_areas(field).size for field in chosen) < MIN_OBJECTS):
         return own
+    if not instances and any(are_walls(field.labels, field.train) for field in chosen):
+        own = own.model_copy(update={"close_gaps": True})
     seen = yield from _seen(model, chosen, device)
     known = yield from _seen(model, _some(rehearsed), device)
     first = best = _tried(model, seen, known, own)

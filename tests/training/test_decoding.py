@@ -88,6 +88,25 @@ def test_classes_get_a_threshold_too(monkeypatch):
     assert finish(fit_objects_events(model, [classes], CPU)).threshold < 0.45
 
 
+def test_gaps_are_closed_of_classes_that_are_membranes(monkeypatch):
+    at = np.indices((120, 120))
+    membranes = ((at % 30 < 3) & (at >= 30)).any(axis=0).astype(np.uint32)
+    nuclei = ((((at % 30) - 15) ** 2).sum(axis=0) < 64).astype(np.uint32)
+    model = nu.new_model("unet", width=4, depth=1, classes=("cell", "membrane"))
+
+    def closed(labels):
+        def predicted(model, image, device, stage):
+            return np.stack([1 - labels, labels]).astype(np.float32)
+            yield
+
+        monkeypatch.setattr(decoding, "predict_field", predicted)
+        field = Field(np.zeros((1, *labels.shape), np.float32), labels, labels >= 0, labels < 0)
+        return finish(fit_objects_events(model, [field], CPU)).close_gaps
+
+    assert closed(membranes)
+    assert not closed(nuclei)
+
+
 def test_no_more_settings_are_tried_when_the_time_is_up(monkeypatch):
     shown(monkeypatch, np.where(LABELS > 0, 0.95, 0.65))
     model = nu.new_model("unet", width=4, depth=1)

@@ -61,7 +61,7 @@ class SegmentStep(Step):
         self.add(self.tuning_title)
         self.add_form(("Threshold", self.threshold), ("Smallest size", self.min_size))
         self.others = BatchLinks(controller)
-        self.add(self.fill_holes, self.join_z, self.tuning_hint, self.others)
+        self.add(self.fill_holes, self.close_gaps, self.join_z, self.tuning_hint, self.others)
         self.column.addStretch(1)
         self._bind_all()
 
@@ -104,6 +104,10 @@ class SegmentStep(Step):
         self.min_size.setToolTip("Smaller objects are dropped; the network does not run again")
         self.fill_holes = QCheckBox("Fill holes")
         self.fill_holes.setToolTip("Fill background that an object encloses")
+        self.close_gaps = QCheckBox("Close gaps")
+        self.close_gaps.setToolTip(
+            "Continue walls, such as membranes, where they are faint, so that the cells between them stay apart"
+        )
         self.join_z = QCheckBox("Join objects across slices")
         self.join_z.setToolTip("With a model for planes: objects that overlap in Z become one")
         self.tuning_hint = sentence()
@@ -114,6 +118,7 @@ class SegmentStep(Step):
         self.threshold.valueChanged.connect(self._tune)
         self.min_size.valueChanged.connect(self._tune)
         self.fill_holes.toggled.connect(self._tune)
+        self.close_gaps.toggled.connect(self._tune)
         self.join_z.toggled.connect(self._tune)
 
     def _bind_all(self) -> None:
@@ -150,13 +155,15 @@ class SegmentStep(Step):
 
     def _show_objects(self) -> None:
         objects, model = self.state.objects, self.state.model
-        with silent(self.threshold, self.min_size, self.fill_holes, self.join_z):
+        with silent(self.threshold, self.min_size, self.fill_holes, self.close_gaps, self.join_z):
             self.threshold.setValue(objects.threshold)
             self.min_size.setValue(objects.min_size_px)
             self.fill_holes.setChecked(objects.fill_holes)
+            self.close_gaps.setChecked(objects.close_gaps)
             self.join_z.setChecked(objects.join_z)
         planes = model is not None and model.spec.dims == 2 and model.spec.meaning == "instances"
         self.join_z.setVisible(planes and "Z" in self.state.axes)
+        self.close_gaps.setVisible(model is not None and model.spec.meaning == "semantic")
 
     def _enable(self) -> None:
         state = self.state
@@ -201,6 +208,7 @@ class SegmentStep(Step):
             threshold=round(self.threshold.value(), 3),
             min_size_px=self.min_size.value(),
             fill_holes=self.fill_holes.isChecked(),
+            close_gaps=self.close_gaps.isChecked(),
             join_z=self.join_z.isChecked(),
         )
         self._debounce.start()

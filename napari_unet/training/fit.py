@@ -177,7 +177,7 @@ def _finetune(
         checkpoint.remove()
     forgotten = settled.replay is not None and config.forget and settled.replay.lost > MAX_FORGOTTEN
     kept = () if forgotten else base.spec.replay  # what it has forgotten it cannot teach
-    candidate = _candidate(base, settled.model, pairs).with_spec(split=split.lineage, replay=kept)
+    candidate = _candidate(models, settled.model, pairs).with_spec(split=split.lineage, replay=kept)
     verdict = judge(old_score, settled.score, split.held_out_px, settled.replay)
     return FineTuneResult(
         candidate,
@@ -195,7 +195,9 @@ def _finetune(
     )
 
 
-def _candidate(base: Model, learnt: Model, pairs: Sequence[TrainingPair]) -> Model:
+def _candidate(models: tuple[Model, Model], learnt: Model, pairs: Sequence[TrainingPair]) -> Model:
+    """Describe what was learnt, from the model that was given and what was made of it to begin with."""
+    model, base = models
     network = copy.deepcopy(base.network).cpu()
     network.load_state_dict(learnt.network.state_dict())
     names = ", ".join(dict.fromkeys(pair.image.name for pair in pairs))
@@ -207,7 +209,7 @@ def _candidate(base: Model, learnt: Model, pairs: Sequence[TrainingPair]) -> Mod
         source=old.source,
         license=old.license,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        parent_sha256=base.sha256 if base.trained else "",
+        parent_sha256=model.sha256 if model.trained else "",
         version=VERSION,
     )
     stem = base.spec.name.removeprefix("untrained ").removesuffix(", fine-tuned")

@@ -1,22 +1,25 @@
 """OME-Zarr: what is stored is valid, comes back with its axes and pixel size, and disturbs nothing that is there."""
 
-import itertools
 import json
 import os
 import shutil
-import sys
 import tracemalloc
-import warnings
 
 import numpy as np
-import ome_zarr_models.v04.image as image_04
-import ome_zarr_models.v04.image_label as label_04
-import ome_zarr_models.v04.labels as labels_04
-import ome_zarr_models.v05.image as image_05
-import ome_zarr_models.v05.image_label as label_05
-import pydantic_zarr.v2
 import pytest
 import zarr
+from stores import (
+    RNG,
+    SIZE,
+    VERSIONS,
+    attributes,
+    check_valid,
+    check_valid_labels,
+    image_of,
+    labels_of,
+    names,
+    snapshot,
+)
 
 from napari_unet import atomic
 from napari_unet.axes import PixelSize
@@ -27,76 +30,6 @@ from napari_unet.export.pyramids import levels_of, reduced
 from napari_unet.export.raw_chunks import RawArray
 from napari_unet.imaging.image import open_image
 from napari_unet.imaging.reading import read_image, read_labels
-from napari_unet.imaging.zarrs import zarr_labels
-
-RNG = np.random.default_rng(0)
-SIZE = PixelSize(2.0, 0.325, 0.65)
-VERSIONS = ["0.4", "0.5"]
-LENGTHS = {"T": 2, "C": 3, "Z": 4, "Y": 70, "X": 90}
-
-# The models of 0.4 name classes that they import for the type checker only.
-for _model in (labels_04.Labels, image_04.Image, label_04.ImageLabel):
-    _names = {
-        "ArraySpec": pydantic_zarr.v2.ArraySpec,
-        "GroupSpec": pydantic_zarr.v2.GroupSpec,
-        "Labels": labels_04.Labels,
-    }
-    _model.model_rebuild(force=True, _types_namespace={**_names, **vars(sys.modules[_model.__module__])})
-
-
-def image_of(axes, largest=60_000, dtype=np.uint16, **lengths):
-    shape = [{**LENGTHS, **lengths}[axis] for axis in axes]
-    array = RNG.integers(0, largest, shape, dtype=np.int64, endpoint=True)
-    array.flat[0] = largest
-    return open_image(array.astype(dtype), axes, SIZE, "Zelle 3 (α).tif")
-
-
-def labels_of(axes, largest=300, **lengths):
-    return image_of(axes, largest, np.int64, **lengths)
-
-
-def attributes(folder):
-    return dict(zarr.open_group(folder, mode="r").attrs)
-
-
-def check_valid(folder, version):
-    """Check an image and all its labels against the models of the specification."""
-    group = zarr.open_group(folder, mode="r")
-    (image_04 if version == "0.4" else image_05).Image.from_zarr(image_group(group, version))
-    for name in zarr_labels(folder):
-        check_valid_labels(group[f"labels/{name}"], version)
-
-
-def image_group(group, version):
-    """Return a group without its labels: the models of 0.5 want colours, which the specification only recommends."""
-    if version == "0.4":
-        return group
-    alone = zarr.open_group(zarr.storage.MemoryStore(), mode="w", attributes=dict(group.attrs))
-    for level in group.attrs["ome"]["multiscales"][0]["datasets"]:
-        array = group[level["path"]]
-        names = array.metadata.dimension_names
-        alone.create_array(level["path"], shape=array.shape, dtype=array.dtype, dimension_names=names)
-    return alone
-
-
-def check_valid_labels(group, version):
-    if version == "0.4":
-        label_04.ImageLabel.from_zarr(group)
-        return
-    found = dict(group.attrs["ome"])
-    label_05.ImageLabelAttrs(**{**found, "image-label": {"colors": (), **found["image-label"]}})
-    image_group(group, version)
-
-
-def names(folder):
-    return [path.name for path in folder.iterdir()]
-
-
-def snapshot(folder):
-    """Return every file with its content and the time when it was written."""
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
-
 
 # --- what is written ----------------------------------------------------------------------------
 
@@ -222,84 +155,6 @@ def test_memory_does_not_grow_with_the_image(tmp_path, version):
         tracemalloc.stop()
     assert peak < 64 * 2**20
     assert (zarr.open_group(path, mode="r")["2"][127] == 7).all()
-
-
-# --- labels in a store that is there ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_added_labels_touch_nothing_else(tmp_path, version):
-    image, labels = image_of("TCZYX"), labels_of("TZYX", 70_000)
-    path = save_ome_zarr(tmp_path / "i.ome.zarr", image, version=version)
-    before = snapshot(path)
-    add_labels(path, "nuclei 2", labels)
-    add_labels(path, "cells", labels_of("TZYX"))
-    assert {name: one for name, one in snapshot(path).items() if not name.startswith("labels")} == before
-    found = attributes(path / "labels")
-    assert found.get("ome", found)["labels"] == ["nuclei 2", "cells"]
-    np.testing.assert_array_equal(read_labels(path / "labels" / "nuclei 2").array[...], labels.array)
-    check_valid(path, version)
-
-
-def test_labels_of_a_store_are_found(tmp_path):
-    image, labels = image_of("CYX"), labels_of("YX")
-    path = save_ome_zarr(tmp_path / "i.zarr", image, {"masks": labels})
-    np.testing.assert_array_equal(read_labels(path).array[...], labels.array)
-    add_labels(path, "others", labels)
-    with pytest.raises(LabelsError, match="labels/masks"):
-        read_labels(path)
-
-
-def test_added_labels_lie_in_the_grid_of_the_image(tmp_path):
-    """Units, scale and offset are those of the store, whoever wrote it."""
-    group = zarr.open_group(tmp_path / "i.zarr", mode="w", zarr_format=2)
-    group.create_array("full", shape=(3, 20, 30), dtype="uint8", chunk_key_encoding={"name": "v2", "separator": "/"})
-    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "yx"]
-    steps = [{"type": "scale", "scale": [1, 250, 250]}, {"type": "translation", "translation": [0, 1000, 2000]}]
-    group.attrs["multiscales"] = [
-        {
-            "version": "0.4",
-            "axes": [{"name": "c", "type": "channel"}, *axes],
-            "datasets": [{"path": "full", "coordinateTransformations": steps}],
-        }
-    ]
-    add_labels(tmp_path / "i.zarr", "masks", labels_of("YX", Y=20, X=30))
-    (found,) = attributes(tmp_path / "i.zarr" / "labels" / "masks")["multiscales"]
-    assert found["axes"] == axes
-    assert [one[one["type"]] for one in found["datasets"][0]["coordinateTransformations"]] == [[250, 250], [1000, 2000]]
-    assert read_image(tmp_path / "i.zarr" / "labels" / "masks").pixel_size == PixelSize(None, 0.25, 0.25)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_added_labels_are_seen_through_consolidated_metadata(tmp_path, version):
-    path = save_ome_zarr(tmp_path / "i.zarr", image_of("YX"), version=version)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(path)
-    add_labels(path, "masks", labels_of("YX"))
-    assert zarr.open_consolidated(path)["labels/masks/0"].shape == (70, 90)
-
-
-def test_labels_of_that_name_are_replaced_only_when_asked(tmp_path):
-    path = save_ome_zarr(tmp_path / "i.zarr", image_of("YX"), {"masks": labels_of("YX", 5)})
-    with pytest.raises(ExportError, match="masks"):
-        add_labels(path, "masks", labels_of("YX", 9))
-    assert read_labels(path / "labels" / "masks").array[0, 0] == 5
-    add_labels(path, "masks", labels_of("YX", 9), overwrite=True)
-    assert read_labels(path / "labels" / "masks").array[0, 0] == 9
-    assert attributes(path / "labels")["ome"]["labels"] == ["masks"]
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_labels_that_fail_leave_the_store_as_it_was(tmp_path, monkeypatch, version):
-    path = save_ome_zarr(tmp_path / "i.zarr", image_of("YX"), version=version)
-    before = snapshot(path)
-    wrong = itertools.count()
-    monkeypatch.setattr(zarr_groups, "checksum", lambda chunk: next(wrong))
-    with pytest.raises(ExportError, match="did not read back"):
-        add_labels(path, "masks", labels_of("YX"))
-    assert snapshot(path) == before
-    assert not (path / "labels").exists()
 
 
 # --- what is refused ----------------------------------------------------------------------------

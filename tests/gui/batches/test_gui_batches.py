@@ -1,119 +1,17 @@
-"""Many images, one after the other: listed, run, cancelled, continued, and opened."""
+"""Many images, one after the other: listed, run, cancelled and continued."""
 
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from batch_steps import LEFT, cells, click, row_at, run, run_until, statuses, tick
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
-import napari_unet as nu
-from napari_unet.export.outputs import ExportOptions
-from napari_unet.gui import layers
 from napari_unet.gui.batch_state import BatchRow
-from napari_unet.gui.panels import ManyImagesPanel
-from napari_unet.gui.state import ModelChoice
 from napari_unet.gui.widgets.batch_list import status_in_words
-from napari_unet.imaging.image import open_image
 from napari_unet.imaging.reading import read_image
-from napari_unet.jobs.work import work_for
-from napari_unet.weights.file import read_spec
-
-LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A small model with random weights, and thresholds at which it finds something."""
-    path = nu.new_model("unet", width=4, depth=2).save(tmp_path_factory.mktemp("model") / "tiny.safetensors")
-    background, interior, _ = nu.predict(nu.load_model(path), open_image(pixels(0), "YX"), device="cpu")
-    thresholds = {"threshold": float(np.median(1 - background)), "seed_threshold": float(np.median(interior))}
-    return path, {"min_size_px": 1, **thresholds}
-
-
-def pixels(number):
-    return np.random.default_rng(number).integers(0, 200, (24, 28), dtype="uint8")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Four images, and one in a folder below."""
-    made = tmp_path / "plate 3"
-    (made / "day 2").mkdir(parents=True)
-    for number in range(4):
-        tifffile.imwrite(made / f"well {number}.tif", pixels(number))
-    tifffile.imwrite(made / "day 2" / "well 0.tif", pixels(9))
-    return made
-
-
-@pytest.fixture
-def chosen(controller, tiny):
-    """The controller, with the small model."""
-    path, objects = tiny
-    controller.modelling.choose(ModelChoice(title="tiny", source=str(path), spec=read_spec(path)))
-    controller.state.device = "cpu"
-    controller.state.change_objects(**objects)
-    controller.exporting.take(ExportOptions(outputs=("masks",)))
-    return controller
-
-
-@pytest.fixture
-def view(viewer, chosen, qtbot):
-    panel = ManyImagesPanel(viewer)
-    qtbot.addWidget(panel)
-    panel.resize(380, 760)
-    panel.show()
-    qtbot.waitExposed(panel)
-    return panel.steps["Many images"]
-
-
-@pytest.fixture
-def listed(view, chosen, folder, idle):
-    """The view, with the images of the folder listed."""
-    chosen.batching.choose_folder(str(folder))
-    idle()
-    return view
-
-
-def click(qtbot, widget):
-    assert widget.isEnabled()
-    qtbot.mouseClick(widget, LEFT)
-
-
-def tick(qtbot, box):
-    assert box.isEnabled()
-    qtbot.mouseClick(box, LEFT, pos=QPoint(8, box.height() // 2))
-
-
-def double_click(qtbot, view, row):
-    place = view.table.visualRect(view.table.list.index(row, 0)).center()
-    qtbot.mouseClick(view.table.viewport(), LEFT, pos=place)
-    qtbot.mouseDClick(view.table.viewport(), LEFT, pos=place)
-
-
-def statuses(controller):
-    return [row.status for row in controller.state.batch.rows]
-
-
-def run(qtbot, view, idle):
-    click(qtbot, view.run)
-    idle(60_000)
-
-
-def cells(view, column=1):
-    return [view.table.list.index(row, column).data() for row in range(view.table.list.rowCount())]
-
-
-def run_until(qtbot, view, client, image):
-    """Run until an image, counted from 1, has its turn; the process then rests."""
-    client.hold_at_image = image
-    click(qtbot, view.run)
-    qtbot.waitUntil(lambda: client.hold, timeout=60_000)
-
-
-def row_at(view, row):
-    return view.table.visualRect(view.table.list.index(row, 0)).center()
 
 
 def test_a_folder_is_chosen_listed_and_run(view, chosen, folder, idle, qtbot, monkeypatch):
@@ -309,54 +207,6 @@ def test_a_summary_tells_of_all_images_also_of_those_done_before(listed, chosen,
     assert "made of the masks" in listed.outputs.boxes["summary"].toolTip()
 
 
-@pytest.fixture
-def installed(npe2pm):
-    with npe2pm.tmp_plugin(package="napari-unet"):
-        yield
-
-
-@pytest.mark.usefixtures("installed")
-def test_a_double_click_opens_the_image_with_its_masks_to_be_corrected(listed, viewer, chosen, folder, idle, qtbot):
-    run(qtbot, listed, idle)
-    double_click(qtbot, listed, 2)
-    qtbot.waitUntil(lambda: any(layers.with_role(viewer, "correction")), timeout=20_000)
-    correction = next(layers.with_role(viewer, "correction"))
-    assert np.array_equal(correction.data, tifffile.imread(folder / "results" / "well 2_masks.tif"))
-    image = layers.by_id(viewer, chosen.state.image)
-    assert np.array_equal(image.data, pixels(2))
-    assert f"{chosen.state.batch.rows[2].objects} objects" in chosen.state.message.text
-    other = viewer.add_image(np.zeros((9, 9)))
-    count = len(viewer.layers)
-    correction.data_setitem((np.array([0]), np.array([0])), 99)
-    listed.table.setFocus()
-    QTest.keyClick(listed.table, Qt.Key.Key_Return)
-    assert len(viewer.layers) == count
-    assert correction.data[0, 0] == 99
-    assert (image.visible, correction.visible, other.visible) == (True, True, False)
-
-
-@pytest.mark.usefixtures("installed")
-def test_an_image_can_be_opened_while_others_are_segmented(listed, viewer, chosen, client, idle, qtbot):
-    run_until(qtbot, listed, client, 2)
-    qtbot.waitUntil(lambda: statuses(chosen)[:1] == ["done"], timeout=30_000)
-    double_click(qtbot, listed, 0)
-    qtbot.waitUntil(lambda: any(layers.with_role(viewer, "correction")), timeout=20_000)
-    assert chosen.state.busy
-    client.hold = False
-    idle(60_000)
-    assert statuses(chosen) == ["done"] * 4
-
-
-@pytest.mark.usefixtures("installed")
-def test_an_image_that_failed_says_so_when_it_is_opened(listed, viewer, chosen, folder, idle, qtbot):
-    (folder / "well 0.tif").write_bytes(b"nothing")
-    run(qtbot, listed, idle)
-    double_click(qtbot, listed, 0)
-    assert chosen.state.message.level == "error"
-    assert "well 0.tif" in chosen.state.message.text
-    assert not viewer.layers
-
-
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -390,19 +240,3 @@ def test_the_settings_of_the_run_are_told(viewer, listed, chosen):
     assert listed.settings.text().startswith("As step 2 is set: tiny · channel 1 · diameter 30 px · threshold")
     assert "averaged" in listed.settings.text()
     assert read_image(chosen.state.batch.rows[0].path).axes == "YX"
-
-
-@pytest.mark.usefixtures("installed")
-def test_the_panel_a_folder_run_and_a_script_give_the_same_pixels(listed, viewer, chosen, client, folder, idle, qtbot):
-    client._segment = work_for  # the network itself, and not the threshold that stands in for it elsewhere
-    viewer.open(folder / "well 1.tif", plugin="napari-unet")
-    chosen.segmenting.segment()
-    idle(60_000)
-    (prediction,) = layers.with_role(viewer, "prediction")
-    assert prediction.data.max() > 1
-    run(qtbot, listed, idle)
-    assert np.array_equal(tifffile.imread(folder / "results" / "well 1_masks.tif"), prediction.data)
-    chosen.recipes.save(str(folder / "mine.yaml"))
-    idle()
-    nu.run_recipe(folder / "mine.yaml", folder / "well 1.tif", folder / "again")
-    assert np.array_equal(tifffile.imread(folder / "again" / "well 1_masks.tif"), prediction.data)

@@ -1,0 +1,54 @@
+"""What other heads are taught, and that their decoders find the objects again in it."""
+
+import numpy as np
+import pytest
+
+decoding = pytest.importorskip("benchmarks.heads.decoding")
+targets = pytest.importorskip("benchmarks.heads.targets")
+
+
+@pytest.fixture
+def touching():
+    """Two squares of 9 pixels side by side, and one apart."""
+    labels = np.zeros((1, 32, 32), np.int32)
+    labels[0, 4:13, 4:13], labels[0, 4:13, 13:22], labels[0, 18:27, 10:19] = 3, 7, 2
+    return labels
+
+
+def test_distance_of_touching_squares_falls_to_the_edge_between_them(touching):
+    distance = targets.distance_targets(touching)
+    assert distance[0, 8, 4:22] == pytest.approx(np.tile([1, 2, 3, 4, 5, 4, 3, 2, 1], 2) / 5)
+    assert (distance[touching == 0] == 0).all()
+
+
+def test_the_edge_of_a_patch_is_no_edge_of_an_object():
+    labels = np.zeros((1, 9, 9), np.int32)
+    labels[0, :, :4] = 1
+    assert targets.distance_targets(labels)[0, 5] == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0, 0, 0, 0])
+    assert (targets.distance_targets(np.ones((1, 4, 4), np.int32)) == 1).all()
+
+
+def test_flows_lead_to_the_middle_and_never_to_a_neighbour(touching):
+    flows = targets.flow_targets(touching)
+    assert flows[0, 1, 8, 4:8] == pytest.approx(1, abs=0.01)
+    assert flows[0, 1, 8, 9:13] == pytest.approx(-1, abs=0.01)
+    assert flows[0, 1, 8, 13:17] == pytest.approx(1, abs=0.01)
+    assert np.linalg.norm(flows, axis=1)[touching == 0].max() == 0
+
+
+@pytest.mark.parametrize(("way", "other"), [("classes", 0.5), ("distance", 0.2), ("flows", (2, 2))])
+def test_each_decoder_finds_touching_objects_again_in_perfect_maps(touching, way, other):
+    inside = targets.distance_targets(touching)
+    background = (touching == 0).astype(np.float32)
+    interior = (inside > 0.25).astype(np.float32)  # without the outermost pixel, which is the border
+    extra = {
+        "classes": [],
+        "distance": [inside[0]],
+        "flows": list(decoding.FLOW_SCALE * targets.flow_targets(touching)[0]),
+    }
+    maps = np.stack([background[0], interior[0], 1 - background[0] - interior[0], *extra[way]])
+    found = decoding.decoded(decoding.prepared(maps, way), way, 0.5, other)
+    assert found.max() == 3
+    pairs = np.unique(np.stack([found[touching[0] > 0], touching[0][touching[0] > 0]]), axis=1)
+    assert pairs.shape[1] == 3
+    assert (found[touching[0] == 0] == 0).all()

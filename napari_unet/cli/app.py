@@ -178,6 +178,12 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
     classes: Annotated[
         str | None, typer.Option(help="New semantic classes, background first: background,cell,debris.")
     ] = None,
+    slices: Annotated[
+        int | None,
+        typer.Option(
+            help="Slices of a stack that a model for planes is shown at once: 3 are one before and one behind."
+        ),
+    ] = None,
     answer: Answer = None,
     axes: Axes = None,
     channels: Channels = None,
@@ -195,8 +201,9 @@ def finetune(  # noqa: PLR0913, PLR0917  # one parameter an option
     from napari_unet.networks.spec import checked
     from napari_unet.training.config import FineTuneConfig
 
+    names = parse_names(classes)
     config = checked(
-        FineTuneConfig, seconds=seconds, classes=parse_names(classes), device=device, seed=seed, forget=forget
+        FineTuneConfig, seconds=seconds, classes=names, slices=slices, device=device, seed=seed, forget=forget
     )
     pairs = PairFiles(image, labels, reviewed or [], axes)
     source = Source(model, parse_answers(answer))

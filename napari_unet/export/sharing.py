@@ -97,11 +97,11 @@ def share_events(
         case "torchscript":
             from napari_unet.export.torchscript import save_torchscript
 
-            return Shared(save_torchscript(model, path, options.output), (_to_scale(options),))
+            return Shared(save_torchscript(model, path, options.output), (_to_scale(model, options),))
         case "onnx":
             from napari_unet.export.onnx import save_onnx
 
-            return Shared(save_onnx(model, path, options.output), (_to_scale(options),))
+            return Shared(save_onnx(model, path, options.output), (_to_scale(model, options),))
         case _:
             assert_never(options.format)
 
@@ -117,5 +117,9 @@ def _package_events(
     return Shared(written.path, written.notes)
 
 
-def _to_scale(options: ShareOptions) -> str:
-    return f"It takes images that are normalized already, gives {options.output}, and describes the model inside."
+def _to_scale(model: Model, options: ShareOptions) -> str:
+    slices = model.spec.slices
+    shown = f", {slices} slices in a row as the channels of the middle one" if slices > 1 else ""
+    return (
+        f"It takes images that are normalized already{shown}, gives {options.output}, and describes the model inside."
+    )

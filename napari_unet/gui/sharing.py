@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from napari_unet.atomic import write_bytes
 from napari_unet.errors import ExportError, ModelError, NapariUnetError
-from napari_unet.export.package.card import LICENSES
+from napari_unet.export.package.card import LICENSES, package_obstacle
 from napari_unet.export.sharing import SUFFIXES, Format, ShareOptions
 from napari_unet.gui.desk import Desk
 from napari_unet.gui.state import Activity, ModelChoice
@@ -51,7 +51,10 @@ class Sharing:
         return ""
 
     def obstacle_of(self, kind: Format) -> str:
-        """Say what keeps models from being written in a format; empty if nothing does."""
+        """Say what keeps the chosen model from being written in a format; empty if nothing does."""
+        model = self._desk.state.model
+        if kind == "package" and model is not None and (obstacle := package_obstacle(model.spec)):
+            return obstacle
         missing = [name for name in ONNX_LIBRARIES if find_spec(name) is None] if kind == "onnx" else []
         return f"It needs {', '.join(missing)}: pip install napari-unet[onnx]" if missing else ""
 

@@ -32,7 +32,8 @@ def checked(kind: type[Settings], **values: Any) -> Settings:  # noqa: ANN401
         fault = error.errors()[0]
         name = ".".join(str(part) for part in fault["loc"])
         raise NapariUnetError(
-            f"{fault['input']} is not allowed for {name}: {fault['msg']}. Choose another value."
+            f"{fault['input']} is not allowed for {name}: {fault['msg'].removeprefix('Value error, ')}. "
+            "Choose another value."
         ) from error
 
 

@@ -109,15 +109,20 @@ def _wanted(model: Model, answers: Mapping[str, Any]) -> tuple[tuple[str, ...], 
             f"A model needs a background and at least one more class, and {list(classes)} was given. For one class "
             'alone pass activation="sigmoid" too.'
         )
-    in_channels = answers.get("in_channels", spec.network.in_channels)
+    in_channels = answers.get("in_channels", spec.image_channels)
     if not isinstance(in_channels, Integral) or isinstance(in_channels, bool) or in_channels < 1:
         raise ModelError(f"in_channels={in_channels!r} was given. Choose a whole number of at least 1.")
+    if spec.slices > 1 and in_channels != spec.image_channels:
+        raise ModelError(
+            f'"{spec.name}" is shown {spec.slices} slices at once, so the number of its channels cannot be changed. '
+            "Leave in_channels= out."
+        )
     stem = answers.get("stem", "new")
     if stem not in get_args(Stem):
         raise ModelError(f"stem={stem!r} was given. Choose one of: {GENERAL['stem']}.")
     if "stem" in answers and "in_channels" not in answers:
         raise ModelError(f"stem={stem!r} says how the model gets other input channels. Pass in_channels= too.")
-    return tuple(classes), int(in_channels), stem
+    return tuple(classes), int(in_channels) * spec.slices, stem
 
 
 def _with_names(model: Model, classes: tuple[str, ...]) -> Model:

@@ -58,3 +58,44 @@ def test_labels_of_another_image_are_a_sentence(run, tiny, corrected, tmp_path):
     code, _, err = run("finetune", "-m", tiny, *words)
     assert code == 1
     assert '"other.tif" holds labels of the shape 32 × 48, and the image has 64 × 64' in err
+
+
+@pytest.fixture
+def stack(corrected, tmp_path):
+    """Five slices of squares, with labels of all of them."""
+    words = []
+    for kind in ("image", "labels"):
+        plane = tifffile.imread(corrected[kind][0])
+        path = tmp_path / f"{kind}-stack.tif"
+        tifffile.imwrite(path, np.stack([plane] * 5), imagej=True, metadata={"axes": "ZYX"})
+        words += [f"--{kind}", path]
+    return [*words, "--seconds", 1, "--device", "cpu"]
+
+
+def test_neighbouring_slices_are_shown_if_asked_for(run, tiny, stack, tmp_path):
+    out = tmp_path / "slices.safetensors"
+    code, said, err = run("finetune", "-m", tiny, *stack, "--slices", 3, "--out", out)
+    assert code == 0, err
+    assert str(out) in said
+    model = nu.load_model(out)
+    assert (model.spec.slices, model.spec.network.in_channels) == (3, 3)
+    code, _, err = run("finetune", "-m", out, *stack, "--slices", 1, "--out", tmp_path / "again.safetensors")
+    assert code == 1
+    assert "learnt from 3 slices at once" in err
+    code, _, err = run("segment", stack[1], "-m", out, "--out", tmp_path / "found", "--device", "cpu")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("slices", [0, 2, 11])
+def test_an_impossible_number_of_slices_is_a_sentence(run, tiny, stack, tmp_path, slices):
+    code, _, err = run("finetune", "-m", tiny, *stack, "--slices", slices, "--out", tmp_path / "new.safetensors")
+    assert code == 1
+    assert f"{slices} is not allowed for slices" in err
+    assert "Value error" not in err
+
+
+def test_a_variant_is_trained_on_slices_from_the_beginning(run, stack, tmp_path):
+    out = tmp_path / "new.safetensors"
+    code, _, err = run("finetune", "-m", "unet-small", *stack, "--slices", 3, "--out", out)
+    assert code == 0, err
+    assert nu.load_model(out).spec.slices == 3

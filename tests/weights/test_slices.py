@@ -132,3 +132,11 @@ def test_channels_of_an_image_are_counted_without_the_slices():
     assert nu.predict(model, image, axes="CZYX").shape == (3, 4, 16, 16)
     with pytest.raises(ChannelError, match="The model takes 2 channels, and 1 of"):
         nu.predict(model, image[0])
+
+
+def test_a_file_of_slices_is_not_opened_with_other_channels(tmp_path):
+    path = nu.new_model("unet", slices=3, **SMALL).save(tmp_path / "slices.safetensors")
+    assert nu.load_model(path, in_channels=1).network.in_channels == 3
+    assert nu.load_model(path, classes=("background", "cell")).network.in_channels == 3
+    with pytest.raises(ModelError, match="is shown 3 slices at once, so the number of its channels"):
+        nu.load_model(path, in_channels=2)

@@ -89,3 +89,10 @@ def dois_of(card: PackageCard, spec: ModelSpec) -> tuple[str, ...]:
     origin = spec.provenance
     named = (found.rstrip(".") for found in _DOI.findall(f"{origin.source} {origin.trained_on} {origin.notes}"))
     return tuple(dict.fromkeys((*card.cite, *named, UNET_DOI)))
+
+
+def package_obstacle(spec: ModelSpec) -> str:
+    """Say what keeps a model from being described as a package; empty if nothing does."""
+    if spec.slices == 1:
+        return ""
+    return f"A bioimage.io package cannot tell of {spec.slices} slices that are shown at once: choose another format."

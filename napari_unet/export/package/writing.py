@@ -23,7 +23,7 @@ from napari_unet.events import Event, Progress, finish
 from napari_unet.export.answering import Answering, Output
 from napari_unet.export.onnx import LIBRARIES, OPSET, save_onnx
 from napari_unet.export.package import description as names
-from napari_unet.export.package.card import PackageCard
+from napari_unet.export.package.card import PackageCard, package_obstacle
 from napari_unet.export.package.description import Parts, document
 from napari_unet.export.package.example import cover, example_image, run_example
 from napari_unet.export.package.geometry import geometry_of
@@ -163,6 +163,8 @@ def _check(target: Path, model: Model) -> None:
         raise ExportError(f'"{target.name}" was not saved: a package is a {SUFFIX} file. Choose a name that ends so.')
     if not model.trained:
         raise ExportError(f'The model "{model.spec.name}" has random weights. Train it before you share it.')
+    if obstacle := package_obstacle(model.spec):
+        raise ExportError(obstacle)
 
 
 def _add_onnx(model: Model, file: Path, output: Output) -> tuple[str, ...]:

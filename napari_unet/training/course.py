@@ -119,7 +119,7 @@ class Course:
         """
         begun = self.budget.elapsed
         model = self.trainer.averaged_model()
-        found = yield from evaluate_events(model, self.split, self.trainer.device)
+        found = yield from evaluate_events(model, self.split, self.trainer.footing)
         if found is not None:
             if self.best_score is None or not surely_better(found.tally, self.best_score.tally, LIKELY):
                 self.best, self.best_score = self.trainer.averaged_weights(), found
@@ -213,5 +213,5 @@ class Course:
         if saved.best is not None:
             self.best = saved.best
             self.best_score = yield from evaluate_events(
-                self.trainer.model_with(saved.best), self.split, self.trainer.device
+                self.trainer.model_with(saved.best), self.split, self.trainer.footing
             )

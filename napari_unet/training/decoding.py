@@ -9,13 +9,12 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from napari_unet.events import Event, Progress
 from napari_unet.objects.closing import are_walls
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import decode
-from napari_unet.training.evaluation import crop_field, predict_field, tally_labels
+from napari_unet.training.evaluation import Footing, crop_field, predict_field, tally_labels
 from napari_unet.training.gate import LIKELY, surely_better
 from napari_unet.training.metrics import Tally
 from napari_unet.training.pairs import Field
@@ -38,7 +37,7 @@ Setting: TypeAlias = tuple[str, Sequence[float]]
 def fit_objects_events(
     model: Model,
     fields: Sequence[Field],
-    device: torch.device,
+    footing: Footing,
     rehearsed: Sequence[Field] = (),
     in_time: Callable[[], bool] = lambda: True,
 ) -> Generator[Event, None, ObjectOptions]:
@@ -52,7 +51,8 @@ def fit_objects_events(
     ----------
     model : Model
     fields : sequence of Field
-    device : torch.device
+    footing : Footing
+        With what the networks are run.
     rehearsed : sequence of Field
         What was learnt again; counts as much as the corrections.
     in_time : callable
@@ -64,8 +64,8 @@ def fit_objects_events(
         return own
     if not instances and any(are_walls(field.labels, field.train) for field in chosen):
         own = own.model_copy(update={"close_gaps": True})
-    seen = yield from _seen(model, chosen, device)
-    known = yield from _seen(model, _some(rehearsed), device)
+    seen = yield from _seen(model, chosen, footing)
+    known = yield from _seen(model, _some(rehearsed), footing)
     first = best = _tried(model, seen, known, own)
     settings: list[Setting] = _settings(chosen) if instances else [("threshold", CLASS_THRESHOLDS)]
     if model.spec.pixel_size_um is not None and any(field.source.scale != (1.0, 1.0) for field in fields):
@@ -97,11 +97,11 @@ def _tried(model: Model, seen: Seen, known: Seen, options: ObjectOptions) -> _Tr
     return _Tried(options, tally, value)
 
 
-def _seen(model: Model, fields: Sequence[Field], device: torch.device) -> Generator[Event, None, Seen]:
+def _seen(model: Model, fields: Sequence[Field], footing: Footing) -> Generator[Event, None, Seen]:
     found = []
     for number, field in enumerate(fields):
         yield Progress(STAGE, number, len(fields))
-        maps = yield from predict_field(model, field.image, device, STAGE)
+        maps = yield from predict_field(model, field.image, footing, STAGE)
         found.append((maps, field))
     return found
 

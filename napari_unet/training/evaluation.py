@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_unet.events import Event, Progress
+from napari_unet.events import Event, Notice, Progress
 from napari_unet.inference.engines.choosing import choose_engine
+from napari_unet.inference.engines.ladder import Ladder
 from napari_unet.inference.engines.means import Means
 from napari_unet.inference.exact.intervals import view, whole
 from napari_unet.objects.labelling import decode
@@ -27,7 +29,24 @@ CONTEXT_PX = 64
 Floats = npt.NDArray[np.float32]
 
 
-def evaluate_events(model: Model, split: Split, device: torch.device) -> Generator[Event, None, Score | None]:
+class Footing:
+    """With what networks are run while a model is trained: with less, once memory has run out.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Attributes
+    ----------
+    means : Means
+        That sufficed last.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.means = Means(device, "float32")
+
+
+def evaluate_events(model: Model, split: Split, footing: Footing) -> Generator[Event, None, Score | None]:
     """Score a model on the validation regions of a split, tile by tile.
 
     Returns
@@ -37,19 +56,18 @@ def evaluate_events(model: Model, split: Split, device: torch.device) -> Generat
     """
     if not split.held_out_px:
         return None
-    return (yield from score_events(model, split.fields, device, "Checking on held-out corrections"))
+    return (yield from score_events(model, split.fields, footing, "Checking on held-out corrections"))
 
 
-def score_events(
-    model: Model, fields: Sequence[Field], device: torch.device, stage: str
-) -> Generator[Event, None, Score]:
+def score_events(model: Model, fields: Sequence[Field], footing: Footing, stage: str) -> Generator[Event, None, Score]:
     """Score a model on the validation regions of fields, of which there must be at least one.
 
     Parameters
     ----------
     model : Model
     fields : sequence of Field
-    device : torch.device
+    footing : Footing
+        Its means change where memory runs out, which is told.
     stage : str
         What is being done, for people.
     """
@@ -57,7 +75,7 @@ def score_events(
     total: Tally | None = None
     for number, held_out in enumerate(chosen, start=1):
         field = crop_field(held_out, held_out.validation, MAX_VALIDATION_PX)
-        probabilities = yield from predict_field(model, field.image, device, stage)
+        probabilities = yield from predict_field(model, field.image, footing, stage)
         labels, _ = decode(probabilities, model.spec, model.spec.objects)
         found = tally_labels(labels, field.labels, field.validation, model.spec)
         total = found if total is None else total + found
@@ -66,17 +84,22 @@ def score_events(
     return score(total, model.spec.meaning)
 
 
-def predict_field(model: Model, image: Floats, device: torch.device, stage: str) -> Generator[Event, None, Floats]:
-    """Probabilities (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X)."""
+def predict_field(model: Model, image: Floats, footing: Footing, stage: str) -> Generator[Event, None, Floats]:
+    """Probabilities (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X); where memory runs out, `footing` changes."""
     size = image.shape[1:]
-    engine = choose_engine(model, size, Means(device, "float32"))
+    ladder = Ladder(partial(choose_engine, model, size), footing.means)
     pixels, window = torch.from_numpy(image)[None], whole(size)
-    out = torch.empty((len(model.spec.classes), *size))
-    total = len(engine.pieces(window))
-    for number, (piece, values) in enumerate(engine.run(lambda wanted: view(pixels, window, wanted), window), start=1):
+    out, number = torch.empty((len(model.spec.classes), *size)), 0
+    for found in ladder.run(lambda wanted: view(pixels, window, wanted), window):
+        footing.means = ladder.means
+        if isinstance(found, Notice):
+            yield found
+            continue
+        piece, values = found
         view(out, window, piece).copy_(values[0])
-        if total > 1:
-            yield Progress(stage, number, total)
+        number += 1
+        if number + ladder.pieces_left > 1:
+            yield Progress(stage, number, number + ladder.pieces_left)
     return out.numpy()
 
 

@@ -155,9 +155,9 @@ def _finetune(
     recall = Recall(load_replay(base.spec), config.forget, config.seconds)
     course = Course(trainer, split, rng, budget, watch, checkpoint, recall.rehearsed)
     begun = budget.elapsed
-    yield from recall.look_events(trainer.averaged_model(), trainer.device)
+    yield from recall.look_events(trainer.averaged_model(), trainer.footing)
     looked = budget.elapsed
-    old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.device)
+    old_score = yield from evaluate_events(trainer.averaged_model(), split, trainer.footing)
     course.check_s = budget.elapsed - looked
     # At the end both are done again, the second also for each mixture of old and new weights; and settings are fitted.
     course.judging_s = looked - begun + course.check_s

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from napari_unet.inference.engines.means import memory_of
 from napari_unet.networks.base import Network
 from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.evaluation import Footing
 from napari_unet.training.losses import imitation_loss, segmentation_loss
 from napari_unet.training.patches import Batch
 from napari_unet.weights.model import Model
@@ -43,6 +44,11 @@ class Trainer:
     config : FineTuneConfig
     device : torch.device
 
+    Attributes
+    ----------
+    footing : Footing
+        With what its models are looked at: on the same device as long as memory suffices there.
+
     References
     ----------
     AdamW: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101.
@@ -50,6 +56,7 @@ class Trainer:
 
     def __init__(self, model: Model, config: FineTuneConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
+        self.footing = Footing(device)
         self.network: Network = copy.deepcopy(model.network).to(device)
         self.layout = torch.channels_last if model.spec.dims == 2 else torch.contiguous_format
         self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
@@ -163,6 +170,7 @@ class Trainer:
         if self.device.type == "cpu":
             return ""
         self.device, self.parts = torch.device("cpu"), 1
+        self.footing = Footing(self.device)
         remembered = self.optimizer.state_dict()
         self.network.to(self.device)
         self.average.to(self.device)
@@ -202,6 +210,7 @@ class Trainer:
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the average towards the current weights."""
+        self.average.to(self.device)  # whoever looked at it may have had to take it to the CPU
         decay = min(0.998, (1 + self.steps) / (10 + self.steps))
         for slow, fast in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
             if slow.is_floating_point():

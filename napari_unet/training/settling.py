@@ -6,13 +6,12 @@ import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from napari_unet.events import Event
 from napari_unet.training.course import Course
 from napari_unet.training.decoding import fit_objects_events
-from napari_unet.training.evaluation import evaluate_events, score_events
+from napari_unet.training.evaluation import Footing, evaluate_events, score_events
 from napari_unet.training.gate import Replay, Score, surely_better
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import Field
@@ -48,27 +47,27 @@ class Recall:
         """What is learnt from again."""
         return () if self.known is None or self.forgetting else self.known.train
 
-    def look_events(self, model: Model, device: torch.device) -> Generator[Event, None, None]:
+    def look_events(self, model: Model, footing: Footing) -> Generator[Event, None, None]:
         """Score the old model."""
         if self.known is not None:
-            self.old = yield from self._score(model, device)
+            self.old = yield from self._score(model, footing)
 
-    def compare_events(self, model: Model, device: torch.device) -> Generator[Event, None, Replay | None]:
+    def compare_events(self, model: Model, footing: Footing) -> Generator[Event, None, Replay | None]:
         """Score a new model."""
         if self.known is None:
             return None
-        return Replay(self.old, (yield from self._score(model, device)), self.forgetting)
+        return Replay(self.old, (yield from self._score(model, footing)), self.forgetting)
 
-    def _score(self, model: Model, device: torch.device) -> Generator[Event, None, float]:
+    def _score(self, model: Model, footing: Footing) -> Generator[Event, None, float]:
         assert self.known is not None
         every = max(1, math.ceil(min(MOST_SKIPPED, SHORT_S / self.budget_s)))
-        found = yield from score_events(model, self.known.telling[::every], device, "Checking what it knew before")
+        found = yield from score_events(model, self.known.telling[::every], footing, "Checking what it knew before")
         return found.value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """A new model on the device, and how it does.
+    """A new model, and how it does.
 
     Attributes
     ----------
@@ -105,11 +104,11 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     model = trainer.model_with(course.weights)
     if trainer.model.trained and trainer.config.classes is None:  # a new head has no old weights
         model = yield from _mixed_model(trainer, course)
-    fit = fit_objects_events(model, course.split.fields, trainer.device, recall.rehearsed, course.in_time)
+    fit = fit_objects_events(model, course.split.fields, trainer.footing, recall.rehearsed, course.in_time)
     objects = yield from fit
     model = model.with_spec(objects=objects)
-    score = None if course.best_score is None else (yield from evaluate_events(model, course.split, trainer.device))
-    return Settled(model, score, (yield from recall.compare_events(model, trainer.device)))
+    score = None if course.best_score is None else (yield from evaluate_events(model, course.split, trainer.footing))
+    return Settled(model, score, (yield from recall.compare_events(model, trainer.footing)))
 
 
 def _mixed_model(trainer: Trainer, course: Course) -> Generator[Event, None, Model]:
@@ -120,7 +119,7 @@ def _mixed_model(trainer: Trainer, course: Course) -> Generator[Event, None, Mod
     old, found = trainer.model.network.state_dict(), list[tuple[Model, Score]]()
     for share in SHARES:
         model = trainer.model_with(mixed(old, course.weights, share))
-        found.append((model, (yield from score_events(model, fields, trainer.device, "Mixing old and new"))))
+        found.append((model, (yield from score_events(model, fields, trainer.footing, "Mixing old and new"))))
     best = max((score for _, score in found), key=lambda score: score.value)
     return next(model for model, score in found if not surely_better(score.tally, best.tally))
 

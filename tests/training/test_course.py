@@ -11,7 +11,7 @@ from napari_unet.events import Notice, Progress, StepDone, ViewDone, finish
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.inference.pipeline import Wish
 from napari_unet.inference.segmentation import segment_events
-from napari_unet.training import checkpoints, course, optimization
+from napari_unet.training import checkpoints, course, evaluation, optimization
 from napari_unet.training.checkpoints import Checkpoint, Saved
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.course import Watch
@@ -161,6 +161,41 @@ def test_too_little_memory_is_answered_with_smaller_parts(model, monkeypatch):
     events, result = run(start(model))
     assert ["2 parts" in notices(events)[0], "4 parts" in notices(events)[1]] == [True, True]
     assert result.steps > 2
+
+
+class Short:
+    """An engine for which memory runs out in the middle of its work."""
+
+    def __init__(self, engine):
+        self.pieces = engine.pieces
+
+    def run(self, read, window):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_too_little_memory_for_a_check_does_not_end_the_training(model, monkeypatch):
+    real = evaluation.choose_engine
+
+    def choose(model, size, means):
+        engine = real(model, size, means)
+        return Short(engine) if means.share == 1 else engine
+
+    monkeypatch.setattr(evaluation, "choose_engine", choose)
+    labels = np.block([[LABELS, LABELS + 36], [LABELS + 72, LABELS + 108]]) * np.tile(LABELS > 0, (2, 2))
+    config = FineTuneConfig(seconds=3, clock="cpu", patch_px=32, batch=4)
+    pair = as_pair((np.tile(IMAGE, (2, 2)), labels), None, "blobs")
+    events, result = run(finetune_events(model, [pair], config))
+    assert notices(events) == ["The computer's memory ran out: the image is done in smaller pieces."]
+    assert result.steps > 2
+    assert result.accepted is not None
+
+
+@pytest.mark.gpu
+def test_an_average_that_was_looked_at_on_the_cpu_follows_again_on_the_gpu(model):
+    trainer = Trainer(model, FineTuneConfig(batch=4), torch.device("cuda:0"))
+    trainer.average.to(CPU)
+    assert math.isfinite(trainer.step(batch(), 0))
+    assert {weight.device.type for weight in trainer.average.parameters()} == {"cuda"}
 
 
 def test_parts_learn_what_the_whole_teaches(model):

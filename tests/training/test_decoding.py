@@ -11,6 +11,7 @@ from napari_unet.events import finish
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.training import decoding
 from napari_unet.training.decoding import fit_objects_events
+from napari_unet.training.evaluation import Footing
 from napari_unet.training.pairs import Field, Source
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ def shown(monkeypatch, interior):
     """Let every network give these probabilities of interior, and no border."""
     maps = np.stack([1 - interior, interior, np.zeros_like(interior)]).astype(np.float32)
 
-    def predicted(model, image, device, stage):
+    def predicted(model, image, footing, stage):
         return maps
         yield
 
@@ -39,7 +40,7 @@ def shown(monkeypatch, interior):
 
 def fitted(fields, **objects):
     model = nu.new_model("unet", width=4, depth=1).with_spec(objects=ObjectOptions(**objects))
-    return finish(fit_objects_events(model, fields, CPU))
+    return finish(fit_objects_events(model, fields, Footing(CPU)))
 
 
 def test_an_unsure_model_gets_a_lower_threshold(monkeypatch):
@@ -80,12 +81,12 @@ def test_classes_get_a_threshold_too(monkeypatch):
     classes = Field(np.zeros((1, *LABELS.shape), np.float32), (LABELS > 0).astype(np.uint32), LABELS >= 0, LABELS < 0)
     maps = np.stack([np.where(LABELS > 0, 0.55, 0.9), np.where(LABELS > 0, 0.45, 0.1)]).astype(np.float32)
 
-    def predicted(model, image, device, stage):
+    def predicted(model, image, footing, stage):
         return maps
         yield
 
     monkeypatch.setattr(decoding, "predict_field", predicted)
-    assert finish(fit_objects_events(model, [classes], CPU)).threshold < 0.45
+    assert finish(fit_objects_events(model, [classes], Footing(CPU))).threshold < 0.45
 
 
 def test_gaps_are_closed_of_classes_that_are_membranes(monkeypatch):
@@ -95,13 +96,13 @@ def test_gaps_are_closed_of_classes_that_are_membranes(monkeypatch):
     model = nu.new_model("unet", width=4, depth=1, classes=("cell", "membrane"))
 
     def closed(labels):
-        def predicted(model, image, device, stage):
+        def predicted(model, image, footing, stage):
             return np.stack([1 - labels, labels]).astype(np.float32)
             yield
 
         monkeypatch.setattr(decoding, "predict_field", predicted)
         field = Field(np.zeros((1, *labels.shape), np.float32), labels, labels >= 0, labels < 0)
-        return finish(fit_objects_events(model, [field], CPU)).close_gaps
+        return finish(fit_objects_events(model, [field], Footing(CPU))).close_gaps
 
     assert closed(membranes)
     assert not closed(nuclei)
@@ -114,7 +115,7 @@ def test_no_more_settings_are_tried_when_the_time_is_up(monkeypatch):
     tried = []
     decoded = decoding.decode
     monkeypatch.setattr(decoding, "decode", lambda *args: tried.append(args[2]) or decoded(*args))
-    finish(fit_objects_events(model, [field()], CPU, in_time=lambda: next(left, False)))
+    finish(fit_objects_events(model, [field()], Footing(CPU), in_time=lambda: next(left, False)))
     assert len(tried) == 3  # the model's own, and two others
 
 
@@ -124,5 +125,5 @@ def test_a_size_in_pixels_of_the_network_is_not_taken_for_one_of_the_image(monke
     shown(monkeypatch, np.where((LABELS > 0) | debris, 0.95, 0.05))
     model = nu.new_model("unet", width=4, depth=1).with_spec(objects=ObjectOptions(min_size_px=2), pixel_size_um=0.5)
     enlarged = replace(field(), source=Source(scale=(0.25, 0.25)))
-    assert finish(fit_objects_events(model, [field()], CPU)).min_size_px > 8
-    assert finish(fit_objects_events(model, [enlarged], CPU)).min_size_px == 2
+    assert finish(fit_objects_events(model, [field()], Footing(CPU))).min_size_px > 8
+    assert finish(fit_objects_events(model, [enlarged], Footing(CPU))).min_size_px == 2

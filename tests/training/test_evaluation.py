@@ -5,10 +5,13 @@ import pytest
 import torch
 
 import napari_unet as nu
-from napari_unet.events import finish
-from napari_unet.training.evaluation import MAX_VALIDATION_PX, crop_field, evaluate_events
+from napari_unet.events import Notice, finish
+from napari_unet.training import evaluation
+from napari_unet.training.evaluation import MAX_VALIDATION_PX, Footing, crop_field, evaluate_events
 from napari_unet.training.pairs import Field
 from napari_unet.training.splitting import Split
+
+CPU = torch.device("cpu")
 
 
 def held_out(shape, validation):
@@ -27,7 +30,7 @@ def model():
 
 
 def evaluate(model, split):
-    return finish(evaluate_events(model, split, torch.device("cpu")))
+    return finish(evaluate_events(model, split, Footing(CPU)))
 
 
 def test_two_far_corners_are_never_scored_on_nothing(model):
@@ -52,9 +55,31 @@ def test_small_regions_are_scored_whole(model):
 def test_volumes_are_scored_tile_by_tile():
     validation = np.ones((10, 150, 160), bool)
     work = evaluate_events(
-        nu.new_model("unet-3d", width=2, depth=1), held_out(validation.shape, validation), torch.device("cpu")
+        nu.new_model("unet-3d", width=2, depth=1), held_out(validation.shape, validation), Footing(CPU)
     )
     assert len(list(work)) > 4
+
+
+def test_a_gpu_that_is_too_small_leaves_it_to_the_cpu_once_and_for_all(model, monkeypatch):
+    split = held_out((60, 90), np.ones((60, 90), bool))
+    expected = evaluate(model, split).value
+    real = evaluation.choose_engine
+
+    def choose(model, size, means):
+        if means.device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(model, size, means)
+
+    monkeypatch.setattr(evaluation, "choose_engine", choose)
+    footing, told, scores = Footing(torch.device("cuda")), [], []
+
+    def work():
+        scores.append((yield from evaluate_events(model, split, footing)))
+
+    for _ in range(2):
+        told += [event.text for event in work() if isinstance(event, Notice)]
+    assert told == ["The memory of cuda is too small for this network: the CPU goes on."]
+    assert [score.value for score in scores] == [expected] * 2
 
 
 def test_nothing_held_out_gives_no_score(model):

@@ -10,6 +10,7 @@ import napari_unet as nu
 from napari_unet.events import finish
 from napari_unet.training import settling
 from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.evaluation import Footing
 from napari_unet.training.gate import Replay, score
 from napari_unet.training.metrics import Tally
 from napari_unet.training.optimization import Trainer
@@ -38,16 +39,16 @@ def settled(monkeypatch, rates, checked=True, classes=None, forget=False):
     """Settle weights when a mixture with so much of the new finds so many of the objects."""
     asked = []
 
-    def scored(model, fields, device, stage):
+    def scored(model, fields, footing, stage):
         asked.append((share_of(model), bool(fields[0].validation.any())))
         return found(rates[share_of(model)])
         yield
 
-    def evaluated(model, split, device):
+    def evaluated(model, split, footing):
         return found(rates[share_of(model)])
         yield
 
-    def own(model, fields, device, rehearsed, in_time):
+    def own(model, fields, footing, rehearsed, in_time):
         return model.spec.objects
         yield
 
@@ -101,21 +102,21 @@ def test_halves_of_weights_make_a_mixture_and_counters_stay():
 
 def test_nothing_is_recalled_of_a_model_that_came_without_images():
     recall = Recall(None, forgetting=False)
-    finish(recall.look_events(MODEL, CPU))
-    assert finish(recall.compare_events(MODEL, CPU)) is None
+    finish(recall.look_events(MODEL, Footing(CPU)))
+    assert finish(recall.compare_events(MODEL, Footing(CPU))) is None
     assert recall.rehearsed == ()
 
 
 def test_what_is_recalled_is_scored_for_both_models(monkeypatch):
-    def scored(model, fields, device, stage):
+    def scored(model, fields, footing, stage):
         return found(0.8 if share_of(model) == 0 else 0.6)
         yield
 
     monkeypatch.setattr(settling, "score_events", scored)
     known = SimpleNamespace(train=("a",), telling=("b",))
     recall = Recall(known, forgetting=True)
-    finish(recall.look_events(MODEL, CPU))
+    finish(recall.look_events(MODEL, Footing(CPU)))
     new = Trainer(MODEL, FineTuneConfig(), CPU).model_with(NEW)
-    assert finish(recall.compare_events(new, CPU)) == Replay(0.8, 0.6, forgetting=True)
+    assert finish(recall.compare_events(new, Footing(CPU))) == Replay(0.8, 0.6, forgetting=True)
     assert recall.rehearsed == ()  # who is to forget does not rehearse
     assert Recall(known, forgetting=False).rehearsed == ("a",)

@@ -171,14 +171,15 @@ def _finetune(
             raise
     try:
         settled = yield from settle_events(trainer, course, recall)
-    except Cancelled:  # what was learnt is not lost by it
-        settled = Settled(trainer.model_with(course.weights), None, None)
+    except Cancelled:  # neither what was learnt is lost by it, nor what is known of it
+        settled = Settled(trainer.model_with(course.weights), course.best_score, None)
     if checkpoint is not None:  # only now: what follows the last step takes long enough to be interrupted, too
         checkpoint.remove()
     forgotten = settled.replay is not None and config.forget and settled.replay.lost > MAX_FORGOTTEN
     kept = () if forgotten else base.spec.replay  # what it has forgotten it cannot teach
     candidate = _candidate(models, settled.model, pairs).with_spec(split=split.lineage, replay=kept)
-    verdict = judge(old_score, settled.score, split.held_out_px, settled.replay)
+    recalled = settled.replay is not None or recall.known is None or config.forget
+    verdict = judge(old_score, settled.score, split.held_out_px, settled.replay, recalled=recalled)
     return FineTuneResult(
         candidate,
         candidate if verdict.accepted else model,

@@ -94,7 +94,9 @@ def score(tally: Tally, meaning: Meaning) -> Score:
     return Score(tally.value, float(low), float(high), tally.dice, f1, tally.pixels, objects, tally)
 
 
-def judge(old: Score | None, new: Score | None, held_out_px: int, replay: Replay | None = None) -> Verdict:
+def judge(
+    old: Score | None, new: Score | None, held_out_px: int, replay: Replay | None = None, *, recalled: bool = True
+) -> Verdict:
     """Compare the new model with the old one on the same held-out corrections.
 
     The new one must be better there by more than chance explains: in 95 of 100 redraws of the held-out objects
@@ -107,6 +109,8 @@ def judge(old: Score | None, new: Score | None, held_out_px: int, replay: Replay
     held_out_px : int
     replay : Replay, optional
         How they did on images that the old model came with; a new model that has forgotten them is refused.
+    recalled : bool
+        Whether it is known that the new model has not forgotten what it must not; else it is not accepted.
 
     References
     ----------
@@ -137,6 +141,12 @@ def judge(old: Score | None, new: Score | None, held_out_px: int, replay: Replay
             False,
             f"The new model is better {compared} But it has forgotten too much {replay}. The old one stays in use; "
             "use the new one if you need it for images like these only.",
+        )
+    if not recalled:
+        return Verdict(
+            None,
+            f"The new model is better {compared} But the fine-tuning was cancelled before anybody could tell whether "
+            "it has forgotten the kinds of image that the old one came with: look at its prediction before you use it.",
         )
     return Verdict(True, f"The new model is better {compared}{forgotten}")
 

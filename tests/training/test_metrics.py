@@ -112,6 +112,14 @@ def test_a_better_model_that_has_forgotten_is_taken_only_if_the_user_says_so():
     assert judged(old, new, replay=Replay(old=0.8, new=0.78)).accepted is True
 
 
+def test_a_better_model_of_which_nobody_knows_what_it_forgot_is_left_to_the_user():
+    verdict = judged(grid_of(missing=20), grid_of(missing=2), recalled=False)
+    assert verdict.accepted is None
+    assert "better on 80 objects" in verdict.sentence
+    assert "cancelled before anybody could tell whether it has forgotten" in verdict.sentence
+    assert judged(grid_of(missing=2), grid_of(missing=20), recalled=False).accepted is False
+
+
 def test_the_interval_of_a_score_narrows_with_what_it_is_judged_on():
     true = grid_of()
     half = np.where(true % 2, true, 0)

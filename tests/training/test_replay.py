@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import napari_unet as nu
-from napari_unet.events import finish
+from napari_unet.errors import Cancelled
+from napari_unet.events import Progress, finish
 from napari_unet.imaging.config import Normalization
-from napari_unet.training import fit, replay
+from napari_unet.training import fit, gate, replay
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.course import Course
 from napari_unet.training.fit import as_pair, finetune_events, with_classes
@@ -111,6 +112,23 @@ def test_without_a_set_the_user_is_told_that_nobody_looked(monkeypatch):
     _, result = drawn(monkeypatch, forget=False)  # the real folder has no such set
     assert result.replay is None
     assert result.sentence.endswith(fit.NOT_RECALLED)
+
+
+@pytest.mark.parametrize(("forget", "accepted"), [(False, None), (True, True)])
+def test_who_cancels_before_it_is_known_what_was_forgotten_decides_alone(shelf, monkeypatch, forget, accepted):
+    monkeypatch.setattr(gate, "surely_better", lambda *_: True)
+    labels = np.block([[LABELS, LABELS + 36], [LABELS + 72, LABELS + 108]]) * np.tile(LABELS > 0, (2, 2))
+    pair = as_pair((np.tile(IMAGE, (2, 2)), labels), None, "blobs")
+    config = FineTuneConfig(seconds=1.5, clock="cpu", patch_px=32, batch=4, forget=forget)
+    work = finetune_events(model(), [pair], config)
+    next(event for event in work if isinstance(event, Progress) and event.stage == "Fitting thresholds")
+    with pytest.raises(StopIteration) as end:
+        work.throw(Cancelled())
+    result = end.value.value
+    assert result.replay is None
+    assert result.new_score is not None
+    assert result.accepted is accepted
+    assert ("whether it has forgotten the kinds of image" in result.sentence) is (accepted is None)
 
 
 def test_forgetting_is_told_where_nobody_can_judge():

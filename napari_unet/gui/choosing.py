@@ -63,7 +63,7 @@ def reading_of(desk: Desk, layer: ImageLayer) -> Reading:
 def _takes(state: ViewerState) -> tuple[object, ...]:
     if state.model is None:
         return ()
-    return (state.model.spec.normalization.channels, state.model.spec.network.in_channels)
+    return (state.model.spec.normalization.channels, state.model.spec.image_channels)
 
 
 class Choosing:
@@ -116,10 +116,10 @@ class Choosing:
         try:
             image = self._desk.chosen_image()
         except NapariUnetError as error:
-            state.image_channels, state.image_sentence = 0, ""
+            state.image_channels, state.image_slices, state.image_sentence = 0, 0, ""
             state.obstacle = str(error)
             return
-        state.image_channels = image.sizes["C"]
+        state.image_channels, state.image_slices = image.sizes["C"], image.sizes["Z"]
         state.image_sentence = describe(image.array.shape, image.axes, state.channels)
         if state.channels is None:
             state.channels = _usual_channels(state, image, rgb=self._is_rgb())
@@ -176,7 +176,7 @@ def _usual_channels(state: ViewerState, image: Image, *, rgb: bool) -> tuple[int
     spec = state.model.spec
     if spec.normalization.channels == "grey" and rgb and count in {3, _ALPHA}:
         return (0, 1, 2)
-    if count == spec.network.in_channels:
+    if count == spec.image_channels:
         return tuple(range(count))
     return None
 
@@ -189,7 +189,7 @@ def _obstacle(state: ViewerState, image: Image) -> str:
     size = sizes(image.array.shape, image.axes)
     chosen = state.channels if state.channels is not None else range(size["C"])
     try:
-        check_input(image.name, len(chosen), spec.normalization, spec.network.in_channels)
+        check_input(image.name, len(chosen), spec.normalization, spec.image_channels)
         if spec.dims == 3 and size["Z"] < 2:
             raise ImageError(
                 f'The model works on volumes, and "{image.name}" has a single slice. '

@@ -102,6 +102,14 @@ class FineTuning:
             self._discarding = not keep
             self._desk.cancel(keep=keep)
 
+    @property
+    def neighbours_obstacle(self) -> str:
+        """What keeps the model from being shown neighbouring slices; empty if nothing does."""
+        state = self._desk.state
+        if state.model is not None and state.model.spec.dims == 3:
+            return "A model for volumes sees all slices as they are."
+        return "The chosen image has a single slice." if state.image_slices < 2 else ""
+
     def set_live(self, live: bool) -> None:
         """Choose whether the visible region is segmented while a model learns."""
         self._desk.state.live = live
@@ -270,13 +278,18 @@ class FineTuning:
     def _request(self, model: ModelChoice, staged: Staged) -> FinetuneRequest:
         state = self._desk.state
         self._number += 1
+        slices = 1 if self.neighbours_obstacle else 1 + 2 * state.neighbours
         candidate = self._desk.scratch.folder / f"candidate-{self._number}{SUFFIX}"
         return FinetuneRequest(
             model=model.ref,
             pairs=staged.pairs,
             channels=state.channels,
             config=FineTuneConfig(
-                seconds=60 * state.minutes, device=state.device, diameter_px=state.diameter_px, forget=state.forget
+                seconds=60 * state.minutes,
+                device=state.device,
+                diameter_px=state.diameter_px,
+                slices=slices if slices > model.spec.slices else None,
+                forget=state.forget,
             ),
             candidate=str(candidate),
             watch=staged.watch,

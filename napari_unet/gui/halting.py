@@ -41,7 +41,7 @@ class Begun(Config):
     ----------
     model, source : str
         Title and file of the model; the file is empty for one without weights.
-    minutes, diameter_px, channels, forget
+    minutes, diameter_px, channels, forget, neighbours
         Its settings.
     learns_from : tuple of Learnt
     pid : int
@@ -54,12 +54,13 @@ class Begun(Config):
     diameter_px: float | None
     channels: tuple[int, ...] | None
     forget: bool = False
+    neighbours: int = 0
     learns_from: tuple[Learnt, ...]
     pid: int
 
     def same_settings(self, other: Begun) -> bool:
         """Whether model and settings are the same."""
-        keys = ("model", "source", "minutes", "diameter_px", "channels", "forget")
+        keys = ("model", "source", "minutes", "diameter_px", "channels", "forget", "neighbours")
         return all(getattr(self, key) == getattr(other, key) for key in keys)
 
 
@@ -81,6 +82,7 @@ class Halting:
             events.model,
             events.minutes,
             events.forget,
+            events.neighbours,
             events.activity,
         ):
             signal.connect(self.look, max_args=0)
@@ -131,7 +133,7 @@ class Halting:
             return False
         state.model = model
         state.minutes, state.diameter_px, state.channels = begun.minutes, begun.diameter_px, begun.channels
-        state.forget = begun.forget
+        state.forget, state.neighbours = begun.forget, begun.neighbours
         return True
 
     def look(self) -> None:
@@ -187,6 +189,7 @@ class Halting:
             diameter_px=state.diameter_px,
             channels=state.channels,
             forget=state.forget,
+            neighbours=state.neighbours,
             learns_from=tuple(
                 Learnt(title=self._title(count), reviewed_px=count.reviewed_px, objects=count.objects)
                 for count in self.chosen()

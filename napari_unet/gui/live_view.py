@@ -140,7 +140,7 @@ def live_view(desk: Desk) -> LiveView | None:
     try:
         layer, image = desk.image_layer(), desk.chosen_image()
         chosen = image.sizes["C"] if state.channels is None else len(state.channels)
-        check_input(image.name, chosen, model.spec.normalization, model.spec.network.in_channels)
+        check_input(image.name, chosen, model.spec.normalization, model.spec.image_channels)
     except NapariUnetError:
         return None
     if not layer.visible:

@@ -261,8 +261,8 @@ class ViewerState(BaseModel):
         Versions of the image that are averaged, and whether the network computes with integers.
     objects : ObjectOptions
         How probabilities become labels.
-    image_channels, image_sentence, obstacle : int, str, str
-        How many channels the image has, what it holds, and what keeps it from being segmented.
+    image_channels, image_slices, image_sentence, obstacle : int, int, str, str
+        How many channels and slices the image has, what it holds, and what keeps it from being segmented.
     activity, advance, message
         What the status line shows.
     segmented : Segmented, optional
@@ -287,6 +287,8 @@ class ViewerState(BaseModel):
         Whether the visible region is segmented while it runs.
     forget : bool
         Whether the new model may get worse on the kinds of image that the old one came with.
+    neighbours : int
+        How many slices on each side a model for planes is shown when it is fine-tuned, if it is not shown more already.
     training, curve, apart, proposal
         Of the running or last fine-tuning.
     compared : "before" | "after", optional
@@ -317,6 +319,7 @@ class ViewerState(BaseModel):
     labels: tuple[LayerChoice, ...] = ()
     image: str | None = None
     image_channels: int = 0
+    image_slices: int = 0
     image_sentence: str = ""
     obstacle: str = ""
     axes: str = ""
@@ -341,6 +344,7 @@ class ViewerState(BaseModel):
     minutes: float = Field(default=2.0, gt=0)
     live: bool = True
     forget: bool = False
+    neighbours: int = Field(default=0, ge=0)
     training: Training = Training()
     curve: Curve = Curve()
     apart: Apart = Apart()

@@ -22,12 +22,13 @@ def test_a_package_that_could_not_say_it_is_refused(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is:DeprecationWarning")
 def test_a_program_takes_the_slices_as_channels_and_the_user_is_told(model, tmp_path):
     shared = finish(share_events(tmp_path / "model.pt", model, ShareOptions(format="torchscript", output="logits")))
     assert "3 slices in a row as the channels of the middle one" in shared.notes[0]
     image = torch.rand(1, 3, 64, 64)
     found = torch.jit.load(shared.path)(image)
-    assert np.allclose(found.numpy(), model.network.eval()(image).detach().numpy(), atol=1e-4)
+    assert np.allclose(found.detach().numpy(), model.network.eval()(image).detach().numpy(), atol=1e-4)
 
 
 def test_our_own_file_keeps_them(model, tmp_path):

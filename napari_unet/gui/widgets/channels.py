@@ -37,7 +37,7 @@ class ChannelChooser(Step):
         grey = model.spec.normalization.channels == "grey" and count >= len(_COLOUR)
         single: list[Picked] = [(channel,) for channel in range(count)]
         self._offered = [None, *([_COLOUR] if grey else []), *single]
-        inputs = model.spec.network.in_channels
+        inputs = model.spec.image_channels
         for i in range(inputs):
             title = names[i] if len(names) == inputs > 1 else "Channel"
             self.boxes.append(self._box(i, self._offered))

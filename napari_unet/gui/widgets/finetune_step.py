@@ -12,6 +12,7 @@ from napari_unet.gui.widgets.curve_plot import CurvePlot
 from napari_unet.gui.widgets.halted_card import HaltedCard
 from napari_unet.gui.widgets.held_out_line import HeldOutLine
 from napari_unet.gui.widgets.lineage_list import LineageList
+from napari_unet.gui.widgets.slices_choice import SlicesChoice
 from napari_unet.gui.widgets.training_bar import TrainingBar
 from napari_unet.gui.widgets.verdict import Verdict
 
@@ -56,6 +57,7 @@ class FineTuneStep(Step):
             "the old one came with"
         )
         self.forget.toggled.connect(self._set_forget)
+        self.slices = SlicesChoice(controller)
         self.halted = HaltedCard(controller)
         self.training = TrainingBar(controller)
         self.held_out = HeldOutLine(controller)
@@ -64,7 +66,7 @@ class FineTuneStep(Step):
         self.lineage = LineageList(controller)
         self.add(heading("Learn from"), self.pairs, self.obstacle)
         self.add_form(("Time", self.minutes))
-        self.add(self.live, self.forget, self.halted, self.start, self.training)
+        self.add(self.slices, self.live, self.forget, self.halted, self.start, self.training)
         self.add(self.held_out, self.verdict, self.plot, self.lineage)
         self.column.addStretch(1)
         self.bind(self._show_pairs, "counts", "skipped")

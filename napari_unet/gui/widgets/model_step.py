@@ -166,11 +166,13 @@ def _takes(spec: ModelSpec) -> str:
         if spec.normalization.stain == "haematoxylin":
             channels += "; of stained sections the haematoxylin"
     else:
-        count = spec.network.in_channels
+        count = spec.image_channels
         channels = f"{count} channel{'s' if count > 1 else ''}"
         if spec.channel_names:
             channels += f" ({', '.join(spec.channel_names)})"
-    return f"{shape}, {channels}"
+    beside = spec.slices // 2
+    neighbours = f", with {beside} slice{'s' if beside > 1 else ''} on each side" if beside else ""
+    return f"{shape}{neighbours}, {channels}"
 
 
 def _scales(normalization: Normalization) -> str:

@@ -96,6 +96,8 @@ def _basis(result: FinetuneResult, meaning: Meaning, *, trained: bool) -> str:
 def _title(result: FinetuneResult) -> str:
     if result.learnt_from == "image":
         return "An adapted model, not judged"
+    if result.accepted is None and _higher(result):
+        return "Better here, not checked elsewhere"
     if result.accepted is not False or not _higher(result):
         return _TITLES[result.accepted]
     return "Better here, but it has forgotten" if _forgotten(result) else "Not surely better"
@@ -108,6 +110,11 @@ def _forgotten(result: FinetuneResult) -> bool:
 def _consequence(result: FinetuneResult) -> str:
     if result.accepted:
         return "Higher by more than chance explains."
+    if result.accepted is None:
+        return (
+            "Higher by more than chance explains, but it was cancelled before anybody could tell what it has forgotten. "
+            "The old model stays in use, unless you take the new one: look at its prediction first."
+        )
     if _higher(result) and _forgotten(result):
         return (
             "It has lost too much on other images, so the old model stays in use. Take the new one if you need it for "

@@ -40,13 +40,21 @@ def test_it_is_offered_only_where_forgetting_could_be_told(controller, known, st
 def result(**changes):
     measured = Measured(value=0.6, low=0.5, high=0.7, objects=40, pixels=9000)
     known = {"accepted": True, "old_score": 0.5, "new_score": 0.6, "held_out_px": 9000, "steps": 9, "seconds": 1.0}
-    return FinetuneResult(**known, candidate="", sentence="", old=measured, new=measured, **changes)
+    return FinetuneResult(candidate="", sentence="", **{"old": measured, "new": measured, **known, **changes})
 
 
 def test_the_verdict_says_what_was_forgotten_or_that_nobody_looked():
     assert "0.84 before, 0.82 after" in told(result(replay=(0.84, 0.82)), "instances").basis
     assert "was not checked" in told(result(), "instances").basis
     assert "was not checked" not in told(result(), "instances", trained=False).basis
+
+
+def test_a_better_model_of_which_nobody_knows_what_it_forgot_is_not_called_chance():
+    better = Measured(value=0.8, low=0.7, high=0.9, objects=40, pixels=9000)
+    said = told(result(accepted=None, new=better), "instances")
+    assert said.title == "Better here, not checked elsewhere"
+    assert [row[1] for row in said.rows] == ["0.60", "0.80"]
+    assert "cancelled before anybody could tell what it has forgotten" in said.text
 
 
 def test_thresholds_that_were_fitted_come_with_the_new_model_unless_the_user_chose_others(controller, reviewed):

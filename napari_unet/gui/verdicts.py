@@ -112,8 +112,8 @@ def _consequence(result: FinetuneResult) -> str:
         return "Higher by more than chance explains."
     if result.accepted is None:
         return (
-            "Higher by more than chance explains, but it was cancelled before anybody could tell what it has forgotten. "
-            "The old model stays in use, unless you take the new one: look at its prediction first."
+            "Higher by more than chance explains, but it was cancelled before anybody could tell what it has "
+            "forgotten. The old model stays in use, unless you take the new one: look at its prediction first."
         )
     if _higher(result) and _forgotten(result):
         return (

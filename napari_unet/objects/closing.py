@@ -22,9 +22,9 @@ from napari_unet.objects.pixels import Decodable, Probabilities, has_background
 SMOOTHING_PX = 2.0
 # In probability: between two basins of which one is not that deep there is no wall.
 DEPTH = 0.1
-# Walls are lines. What is at most so far from what it encloses, in 19 of 20 of its pixels, may be one,
-MOST_HALF_WIDTH_PX, THIN_SHARE = 8.0, 0.95
-# if it keeps apart at least so many pieces of a size that matters.
+# Walls are lines, but for a few places. A class may be one if so many of its pixels are at most so far from others,
+MOST_HALF_WIDTH_PX, THIN_SHARE = 5.0, 0.75
+# and if it keeps apart at least so many pieces of a size that matters.
 MIN_CELLS, MIN_CELL_PX = 4, 50
 
 

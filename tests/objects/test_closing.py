@@ -103,6 +103,12 @@ def grid(side=30, width=3):
     return ((at % side < width) & (at >= side)).any(axis=0).astype(np.uint32)
 
 
+def with_blobs(labels):
+    """Walls that are thick in a few places, as where an organelle is drawn with them."""
+    labels[60:80, 60:85] = 1
+    return labels
+
+
 def discs(radius):
     places = ((np.indices((120, 120)) % 30) - 15) ** 2
     return (places.sum(axis=0) < radius**2).astype(np.uint32)
@@ -112,6 +118,7 @@ def discs(radius):
     ("labels", "expected"),
     [
         (grid(), True),
+        (with_blobs(grid()), True),
         (grid(width=20), False),
         (discs(6), False),
         (discs(12), False),

@@ -2,7 +2,8 @@
 
     python -m benchmarks.annotation --data FOLDER [--base nuclei-fluorescence] [--report train|test] [--out FOLDER]
         [--kinds colour bright membrane] [--k 1 3 5 10] [--amounts whole window-128 window-256 strokes]
-        [--seconds 30 120 600] [--seeds 0 1 2] [--arms unchanged otsu forest scratch ours forgetting] [--threads 1]
+        [--seconds 30 120 600] [--seeds 0 1 2] [--arms unchanged otsu forest scratch ours forgetting ours-2.5d]
+        [--threads 1]
 
 Needs ``pip install "napari-unet[benchmarks]"``. FOLDER holds ``nuclei/train|test/fluo|colour|bright/images|labels``
 and ``em_membrane``. Settings are chosen with ``--report train``, where a third of the training images is measured on
@@ -14,7 +15,8 @@ and a plot for each kind are written.
 
 Arms: the base model unchanged; Otsu's threshold and a watershed, tuned on the corrections; a random forest on features
 of several scales; the network of the base model from random weights; the base model fine-tuned ("ours"), and
-fine-tuned on the corrections alone ("forgetting").
+fine-tuned on the corrections alone ("forgetting"); for membranes also fine-tuned while it is shown the sections before
+and behind, too ("ours-2.5d"), within the stack of training or of test sections.
 """
 
 from __future__ import annotations

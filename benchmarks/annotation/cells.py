@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Protocol
 
 from benchmarks.annotation.images import Kind, Split
 
-ARMS = ("unchanged", "otsu", "forest", "scratch", "ours", "forgetting")
+ARMS = ("unchanged", "otsu", "forest", "scratch", "ours", "forgetting", "ours-2.5d")
 # Whose result depends on the budget
-TIMED = ("scratch", "ours", "forgetting")
+TIMED = ("scratch", "ours", "forgetting", "ours-2.5d")
 # Brightfield has eight training images in all.
 MOST_IMAGES = {"bright": 5}
 
@@ -69,7 +69,8 @@ def all_cells(report: Split, axes: dict[str, Iterable[Any]]) -> list[Cell]:
     names = ("seeds", "kinds", "ks", "amounts", "seconds", "arms")
     found: dict[Cell, None] = {}
     for seed, kind, k, amount, seconds, arm in product(*(axes[name] for name in names)):
-        if k > MOST_IMAGES.get(kind, k) or (arm == "unchanged" and kind == "membrane"):
+        membranes = kind == "membrane"
+        if k > MOST_IMAGES.get(kind, k) or (arm == "unchanged" and membranes) or (arm == "ours-2.5d" and not membranes):
             continue
         if arm == "unchanged":
             found[Cell(report, kind, 0, "whole", arm, 0, 0)] = None

@@ -31,12 +31,17 @@ AS_IS = Normalization(channels="grey")
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image of (Y, X[, C]) with labels (Y, X): object ids, or 1 for membrane, which is `dark`."""
+    """An image of (Y, X[, C]) with labels (Y, X): object ids, or 1 for membrane, which is `dark`.
+
+    A section knows the (Z, Y, X) `stack` of its split, and which slice of that it is.
+    """
 
     name: str
     pixels: np.ndarray
     labels: np.ndarray
     dark: bool = False
+    stack: np.ndarray | None = None
+    z: int = 0
 
     @property
     def axes(self) -> str:
@@ -70,7 +75,8 @@ def read_samples(data: Path, kind: Kind, split: Split) -> list[Sample]:
 def _sections(folder: Path, split: Split) -> list[Sample]:
     volume, membrane = tifffile.imread(folder / "volume.tif"), tifffile.imread(folder / "membrane_labels.tif")
     numbers = range(FIRST_TEST_SECTION) if split == "train" else range(FIRST_TEST_SECTION, len(volume))
-    return [Sample(f"section {n}", volume[n], _ids(membrane[n]), dark=True) for n in numbers]
+    stack, first = volume[numbers.start : numbers.stop], numbers.start
+    return [Sample(f"section {n}", volume[n], _ids(membrane[n]), dark=True, stack=stack, z=n - first) for n in numbers]
 
 
 def _ids(labels: np.ndarray) -> np.ndarray:

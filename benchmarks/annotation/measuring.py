@@ -21,6 +21,8 @@ from napari_unet.weights.model import Model
 
 # Images that tell whether fluorescence is forgotten
 REMEMBERED = 30
+# That "ours-2.5d" is shown at once
+SLICES = 3
 
 
 @dataclass
@@ -69,6 +71,8 @@ class Bench:
             config = FineTuneConfig(seconds=cell.seconds, clock="cpu", device="cpu", seed=cell.seed, classes=classes)
             if cell.arm == "forgetting":
                 config = config.model_copy(update={"forget": True})
+            if cell.arm == "ours-2.5d":
+                config = config.model_copy(update={"slices": SLICES})
             train = from_scratch if cell.arm == "scratch" else fine_tuned
             trained = train(self.base, corrected, config)
         return segmenter(trained.model), trained

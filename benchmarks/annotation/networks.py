@@ -13,6 +13,7 @@ from benchmarks.annotation.images import Sample
 from napari_unet.events import finish
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.fit import FineTuneResult, as_pair, finetune_events
+from napari_unet.training.pairs import TrainingPair
 from napari_unet.weights.model import Model, model_from_spec
 
 MEMBRANES = ("cell", "membrane")
@@ -43,8 +44,30 @@ def fine_tuned(base: Model, corrected: Sequence[Corrected], config: FineTuneConf
 
 def tuned(start: Model, corrected: Sequence[Corrected], config: FineTuneConfig) -> FineTuneResult:
     """Train on what was corrected, and judge the result."""
-    pairs = [as_pair((c.sample.image, c.sample.labels, c.reviewed), None, c.sample.name) for c in corrected]
+    if config.slices is None:
+        pairs = [as_pair((c.sample.image, c.sample.labels, c.reviewed), None, c.sample.name) for c in corrected]
+    else:
+        pairs = stacked(corrected)
     return finish(finetune_events(start, pairs, config))
+
+
+def stacked(corrected: Sequence[Corrected]) -> list[TrainingPair]:
+    """Make one pair of each stack: its sections that were not corrected are context.
+
+    Raises
+    ------
+    ValueError
+        If a sample is no section of a stack.
+    """
+    stacks: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    for one in corrected:
+        stack, z = one.sample.stack, one.sample.z
+        if stack is None:
+            raise ValueError(one.sample.name)
+        empty = stack, np.zeros(stack.shape, np.uint32), np.zeros(stack.shape, bool)
+        _, labels, reviewed = stacks.setdefault(id(stack), empty)
+        labels[z], reviewed[z] = one.sample.labels, one.reviewed
+    return [as_pair(arrays, "ZYX", f"stack {number}") for number, arrays in enumerate(stacks.values(), start=1)]
 
 
 def _trained(start: Model, corrected: Sequence[Corrected], config: FineTuneConfig) -> Trained:
@@ -54,9 +77,15 @@ def _trained(start: Model, corrected: Sequence[Corrected], config: FineTuneConfi
 
 
 def segmenter(model: Model) -> Callable[[Sample], np.ndarray]:
-    """Segment as the program does."""
+    """Segment as the program does; a stack whose sections are seen together is segmented once."""
+    stacks: dict[int, np.ndarray] = {}
 
     def segment(sample: Sample) -> np.ndarray:
+        if model.spec.slices > 1 and sample.stack is not None:
+            known = id(sample.stack)
+            if known not in stacks:
+                stacks[known] = np.asarray(nu.segment(model, sample.stack, axes="ZYX"))
+            return stacks[known][sample.z]
         return np.asarray(nu.segment(model, sample.pixels, axes=sample.axes))
 
     return segment

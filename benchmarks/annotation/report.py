@@ -14,7 +14,9 @@ from benchmarks.annotation.cells import ARMS
 
 SCORES = ("ap50", "map", "dice", "rand_error")
 ROW = ("report", "kind", "k", "amount", "seconds", "arm")
-COLOURS = dict(zip(ARMS, ("0.5", "tab:brown", "tab:green", "tab:blue", "tab:red", "tab:orange"), strict=True))
+COLOURS = dict(
+    zip(ARMS, ("0.5", "tab:brown", "tab:green", "tab:blue", "tab:red", "tab:orange", "tab:purple"), strict=True)
+)
 
 
 def rows(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

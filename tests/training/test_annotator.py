@@ -72,11 +72,12 @@ def test_it_fills_the_table_and_goes_on_where_it_was(folder, tmp_path, monkeypat
     monkeypatch.setattr("benchmarks.annotation.measuring.Bench._remembered", lambda *_: {"ap50": 0.5})
     command.main()
     first = capsys.readouterr().out
-    assert all(f"| {arm} |" in first for arm in cells.ARMS)
+    arms = set(cells.ARMS) - {"ours-2.5d"}  # which is for membranes
+    assert all(f"| {arm} |" in first for arm in arms)
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"results.json", "results.md", "bright.svg"}
     command.main()
     again = capsys.readouterr().out
-    counted = f"/{len(cells.ARMS)} "
+    counted = f"/{len(arms)} "
     assert counted in first
     assert counted not in again
     assert again.strip() == first[first.index("| measured on") :].strip()

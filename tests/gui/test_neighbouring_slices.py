@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_unet.gui.panels import Workbench
 from napari_unet.gui.widgets.model_step import facts
+from napari_unet.gui.widgets.share_dialog import ShareDialog
 from napari_unet.weights.spec import untrained_spec
 
 
@@ -118,3 +119,13 @@ def test_other_neighbours_are_other_settings_of_an_interrupted_training(controll
     before = halting._begun(model)
     controller.state.neighbours = 1
     assert not halting._begun(model).same_settings(before)
+
+
+def test_sharing_offers_no_package_of_what_that_cannot_tell(controller, panel):
+    choose_model(controller, slices=3)
+    dialog = ShareDialog(controller, panel)
+    assert not dialog.formats["package"].isEnabled()
+    assert "cannot tell of 3 slices" in dialog.formats["package"].toolTip()
+    assert dialog.formats["onnx"].toolTip()
+    assert dialog.format == "model"
+    dialog.close()

@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.annotation.cells import ARMS
 
 SCORES = ("ap50", "map", "dice", "rand_error")
+TITLES = {"ap50": "AP at IoU 0.5", "dice": "Dice", "rand_error": "adapted Rand error"}
 ROW = ("report", "kind", "k", "amount", "seconds", "arm")
 COLOURS = dict(
     zip(ARMS, ("0.5", "tab:brown", "tab:green", "tab:blue", "tab:red", "tab:orange", "tab:purple"), strict=True)
@@ -71,26 +72,29 @@ def write(results: Iterable[dict[str, Any]], folder: Path) -> str:
 
 
 def _plot(table: list[dict[str, Any]], kind: str, path: Path) -> None:
-    """Draw the main score over the number of corrected images, one line an arm and amount, at the longest budget."""
+    """Draw the main scores of all rows, with their spread over the seeds, below each other."""
     from matplotlib.figure import Figure
 
-    name = "dice" if kind == "membrane" else "ap50"
-    figure = Figure(figsize=(5, 3.5), layout="constrained")
-    axes = figure.subplots()
-    longest = max((row["seconds"] for row in table), default=0)
-    lines: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in table:
-        if row["seconds"] in (0, longest):
-            lines[row["arm"], row["amount"]].append(row)
-    for (arm, amount), members in lines.items():
-        values = [row[name] for row in members]
-        if arm == "unchanged":
-            axes.axhline(values[0], color=COLOURS[arm], linestyle=":", label=arm)
-            continue
-        style = "-" if amount == "whole" else "--"
-        label = arm if amount == "whole" else f"{arm}, {amount}"
-        spread = [row[f"{name}_sd"] for row in members]
-        axes.errorbar([row["k"] for row in members], values, spread, color=COLOURS[arm], linestyle=style, label=label)
-    axes.set(xlabel="corrected images", ylabel="Dice" if name == "dice" else "AP at IoU 0.5")
-    axes.legend(fontsize="small")
-    figure.savefig(path)
+    names = ("dice", "rand_error") if kind == "membrane" else ("ap50",)
+    figure = Figure(figsize=(4 + 3 * len(names), 0.8 + 0.3 * len(table)), layout="constrained")
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for name, axes in zip(names, panels, strict=True):
+        for place, row in enumerate(table):
+            axes.errorbar(
+                row[name], place, xerr=row[f"{name}_sd"], fmt="o", capsize=3, color=COLOURS.get(row["arm"], "black")
+            )
+        axes.set(xlabel=TITLES[name], yticks=range(len(table)), yticklabels=[_label(row) for row in table])
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].invert_yaxis()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _label(row: dict[str, Any]) -> str:
+    """Say what a row is about."""
+    if not row["k"]:
+        return str(row["arm"])
+    unit = "section" if row["kind"] == "membrane" else "image"
+    images = f"{row['k']} {unit}{'s' if row['k'] > 1 else ''}"
+    amount = "" if row["amount"] == "whole" else f", {row['amount']}"
+    budget = f", {row['seconds']:.0f} s" if row["seconds"] else ""
+    return f"{row['arm']}: {images}{amount}{budget}"

@@ -22,11 +22,11 @@ from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
 from napari_unet.objects.blocks import Array, Box, Grid, Ids, Index, Part, Pieces, grow, within
-from napari_unet.objects.closing import close_gaps
+from napari_unet.objects.closing import find_classes
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.flooding import MOST_SEEDS, PIECE, Flood
 from napari_unet.objects.holes import Holes
-from napari_unet.objects.pixels import Decodable, classify, foreground_and_seeds, has_background
+from napari_unet.objects.pixels import Decodable, foreground_and_seeds, has_background
 
 # A window of these takes about 50 MB, and one of the largest 100 MB in 2D and 260 MB in 3D. Where the halo turns out
 # to be too small it is doubled, and doubled again, up to the limit: 128 pixels around a whole block, 32 in 3D.
@@ -261,9 +261,7 @@ def _find_classes(large: Large, spec: Decodable, options: ObjectOptions) -> Gene
 def _classes(large: Large, box: Box, spec: Decodable, options: ObjectOptions) -> Array:
     """Return the class of each pixel of a box; where gaps are closed, a wall is followed in a window around it."""
     window = grow(box, CLOSING_PX[len(box)] if options.close_gaps else 0, large.grid.shape)
-    block = large.probabilities.read_classes(window)
-    labels = classify(block, spec, options)
-    return close_gaps(labels, block, spec)[within(box, window)] if options.close_gaps else labels
+    return find_classes(large.probabilities.read_classes(window), spec, options)[within(box, window)]
 
 
 def _drop_small(large: Large, classes: dict[int, _Class], min_size_px: int) -> Generator[None, None, Holes]:

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from napari_unet.objects.pixels import Decodable, Probabilities, has_background
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.objects.pixels import Decodable, Probabilities, classify, has_background
 
 SMOOTHING_PX = 2.0
 # In probability: between two basins of which one is not that deep there is no wall.
@@ -26,6 +27,12 @@ DEPTH = 0.1
 MOST_HALF_WIDTH_PX, THIN_SHARE = 5.0, 0.75
 # and if it keeps apart at least so many pieces of a size that matters.
 MIN_CELLS, MIN_CELL_PX = 4, 50
+
+
+def find_classes(block: Probabilities, spec: Decodable, options: ObjectOptions) -> npt.NDArray[Any]:
+    """Return the class of each pixel of (K, [Z,] Y, X) probabilities, 0 for background; gaps may get closed."""
+    labels = classify(block, spec, options)
+    return close_gaps(labels, block, spec) if options.close_gaps else labels
 
 
 def close_gaps(labels: npt.NDArray[Any], block: Probabilities, spec: Decodable) -> npt.NDArray[Any]:

@@ -14,12 +14,12 @@ from scipy import ndimage as ndi
 from napari_unet.events import Event, Progress
 from napari_unet.objects.blocks import Grid, Part
 from napari_unet.objects.blockwise import SIDE_PX, Large, cut, label_in_blocks, steps
-from napari_unet.objects.closing import close_gaps
+from napari_unet.objects.closing import find_classes
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.flooding import flooded
 from napari_unet.objects.holding import Holder, Relabel, Span, hold, is_changeable, spans
 from napari_unet.objects.linking import join_slices, link_slices
-from napari_unet.objects.pixels import Decodable, Probabilities, classify, foreground_and_seeds
+from napari_unet.objects.pixels import Decodable, Probabilities, foreground_and_seeds
 
 Labels = npt.NDArray[np.uint32]
 Result = TypeVar("Result")
@@ -177,8 +177,7 @@ def decode(block: Probabilities, spec: Decodable, options: ObjectOptions) -> tup
     if spec.meaning == "instances":
         labels = find_instances(block, options)
         return labels, int(labels.max(initial=0))
-    classes = classify(block, spec, options)
-    labels = _clean_classes(close_gaps(classes, block, spec) if options.close_gaps else classes, options)
+    labels = _clean_classes(find_classes(block, spec, options), options)
     return labels, int(ndi.label(labels > 0)[1])
 
 

@@ -54,6 +54,15 @@ def choose_model(controller, variant="unet-small", slices=1):
     controller.state.model = model.model_copy(update={"spec": untrained_spec(variant, slices=slices)})
 
 
+def asked_for(client, step, qtbot, idle):
+    """Fine-tune, discard the result, and return the slices that the training was asked for."""
+    click(qtbot, step.start)
+    idle()
+    slices = client.requests[-1].config.slices
+    click(qtbot, step.verdict.discard)
+    return slices
+
+
 def test_slices_on_each_side_are_asked_for_with_the_mouse(controller, client, stack, step, qtbot, idle):
     box = step.slices.box
     assert [box.itemText(i) for i in range(box.count())] == [
@@ -61,14 +70,9 @@ def test_slices_on_each_side_are_asked_for_with_the_mouse(controller, client, st
         "1 slice on each side",
         "2 slices on each side",
     ]
-    click(qtbot, step.start)
-    idle()
-    assert client.requests[-1].config.slices is None
-    click(qtbot, step.verdict.discard)
+    assert asked_for(client, step, qtbot, idle) is None
     pick(qtbot, box, "1 slice on each side")
-    click(qtbot, step.start)
-    idle()
-    assert client.requests[-1].config.slices == 3
+    assert asked_for(client, step, qtbot, idle) == 3
 
 
 def test_a_plane_has_no_neighbours(controller, client, reviewed, step, qtbot, idle):
@@ -93,14 +97,9 @@ def test_a_model_keeps_at_least_the_slices_that_it_learnt_from(controller, clien
     box = step.slices.box
     assert box.currentText() == "1 slice on each side"
     assert box.findText("Each slice alone") < 0
-    click(qtbot, step.start)
-    idle()
-    assert client.requests[-1].config.slices is None
-    click(qtbot, step.verdict.discard)
+    assert asked_for(client, step, qtbot, idle) is None
     pick(qtbot, box, "2 slices on each side")
-    click(qtbot, step.start)
-    idle()
-    assert client.requests[-1].config.slices == 5
+    assert asked_for(client, step, qtbot, idle) == 5
 
 
 def test_the_model_step_tells_what_is_shown():

@@ -26,8 +26,16 @@ from napari_unet.training.strips import (
 from napari_unet.weights.divisions import Division, near
 from napari_unet.weights.spec import Meaning
 
-FEW_FIELDS = 5
+# From so many on, whole images are held out: how a model does on other images is what matters, and parts of images that
+# it has learnt from do not tell it.
+MANY_IMAGES = 3
+# From so many on, whole slices or time points are.
+MANY_FIELDS = 5
 HELD_OUT = 0.2
+# So often is drawn what is held out, until it is enough. Of few images the draw is taken that leaves most objects to
+# learn from, and none that holds out more of them than that.
+DRAWS = 8
+MOST_HELD_OUT = 0.5
 MIN_PX = 1000
 # With fewer, chance is larger than anything that a fine-tuning changes.
 MIN_OBJECTS = 8
@@ -67,11 +75,12 @@ def hold_out(
 ) -> Split:
     """Hold out a part of the reviewed pixels; what was held out or trained on before keeps its role.
 
-    From five fields on, a fifth of them in a row is held out whole; the slices or time points next
-    to those, and what other slices show of their objects, belong to neither side. Of fewer fields a
-    quarter is held out, a strip at one end of what is reviewed through all slices and time points of an image: pixels
-    near the strip, and objects that it divides, belong to neither side. With fewer than 1000 pixels, or 8
-    objects, held out a score would mean nothing: then all is trained on that was not held out before.
+    From three images, or five fields of fewer images, on a fifth of the fields in a row is held out whole, and at least
+    one (of few images one with few objects); the slices or time points next to those, and what other slices show of
+    their objects, belong to neither side.
+    Of less a quarter is held out, a strip at one end of what is reviewed through all slices and time points of an
+    image: pixels near the strip, and objects that it divides, belong to neither side. With fewer than 1000 pixels, or
+    8 objects, held out a score would mean nothing: then all is trained on that was not held out before.
 
     Of images that the model or an ancestor has seen, the same planes and strips are held out again. More is held out
     of what is new, where the held-out share would fall.
@@ -101,23 +110,44 @@ def hold_out(
     instances = meaning == "instances"
     images = _images(fields, earlier)
     gap = _Gap(gap_px, max(1, slices // 2))
-    for plan in (_plan(fields, images, rng, gap), _as_before(images)):
+
+    def carried_out(plan: _Plan) -> Split:
         split = _divided(fields, images, plan, gap, instances=instances)
         divisions = tuple(_noted(image, plan.strips.get(i), plan.chosen, split) for i, image in enumerate(images))
-        lineage = _lineage(images, divisions, earlier)
-        pixels = sum(int(one.validation.sum()) for one in split)
-        objects = _count(split) if instances else 0
-        enough = pixels >= MIN_PX and (objects >= MIN_OBJECTS or not instances)
-        if enough and any(one.train.any() for one in split):
-            return Split(tuple(split), pixels, objects, divisions, lineage)
-    if not any(one.train.any() for one in split):
+        pixels, objects = sum(int(one.validation.sum()) for one in split), _count(split) if instances else 0
+        return Split(tuple(split), pixels, objects, divisions, _lineage(images, divisions, earlier))
+
+    few = len(images) >= MANY_IMAGES and len(fields) < MANY_FIELDS
+    best: Split | None = None
+    for _ in range(DRAWS):
+        split = carried_out(_plan(fields, images, rng, gap))
+        if _suffices(split, instances) and not (few and instances and _mostly_held_out(split)):
+            best = split if best is None or split.held_out_objects < best.held_out_objects else best
+            if not few:
+                break
+    split = carried_out(_as_before(images)) if best is None else best
+    if _suffices(split, instances):
+        return split
+    if not any(one.train.any() for one in split.fields):
         raise LabelsError(
             "All that is reviewed was held out when this model was fine-tuned before, and what is held out is never "
             "learned from. Review more, outside of what is held out, and start again."
         )
     # A score on so little would mean nothing; all the same it stays held out.
-    unjudged = [replace(one, validation=np.zeros_like(one.validation)) for one in split]
-    return Split(tuple(unjudged), 0, 0, divisions, lineage)
+    unjudged = [replace(one, validation=np.zeros_like(one.validation)) for one in split.fields]
+    return replace(split, fields=tuple(unjudged), held_out_px=0, held_out_objects=0)
+
+
+def _suffices(split: Split, instances: bool) -> bool:
+    """Whether enough is held out for a score, and something left to learn from."""
+    enough = split.held_out_px >= MIN_PX and (split.held_out_objects >= MIN_OBJECTS or not instances)
+    return enough and any(one.train.any() for one in split.fields)
+
+
+def _mostly_held_out(split: Split) -> bool:
+    """Whether most objects are held out."""
+    learnt = len({(one.place[0], int(i)) for one in split.fields for i in ids_of(one, one.train)})
+    return split.held_out_objects > MOST_HELD_OUT * (split.held_out_objects + learnt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +226,8 @@ def _plan(fields: Sequence[Field], images: Sequence[_Seen], rng: np.random.Gener
     for i, old in strips.items():
         seen = images[i].fields
         strips[i] = more_strips(seen, old, images[i].division.train_spans, gap_of(seen, old.axis, gap.pixels), rng)
-    many, wanted = len(fields) >= FEW_FIELDS, _wanted(fields, images)
+    many = len(images) >= MANY_IMAGES or len(fields) >= MANY_FIELDS
+    wanted = _wanted(fields, images)
     chosen = _choose(images, wanted, rng, gap.planes, fresh=many)
     for i, image in enumerate(images):
         if (image.fresh and not many) or (image.all_learnt and wanted > 0 and not chosen):

@@ -93,6 +93,37 @@ def test_of_many_fields_a_fifth_is_held_out_whole():
     assert all(f.validation.all() and not f.train.any() for f in held)
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_of_a_few_images_one_is_held_out_whole(count):
+    held = set()
+    for seed in range(12):
+        fields = [replace(field(), place=(i, 0, 0)) for i in range(count)]
+        split = hold_out(fields, np.random.default_rng(seed))
+        (one,) = [i for i, f in enumerate(split.fields) if f.validation.any()]
+        assert split.fields[one].validation.all()
+        assert all(f.train.all() for i, f in enumerate(split.fields) if i != one)
+        held.add(one)
+    assert held == set(range(count))  # by chance, and not always the same
+
+
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        ((48, 3, 48), (0, 2)),  # three objects tell nothing
+        ((48, 16, 48), (1,)),  # little is lost without it
+        ((3, 20, 4), ()),  # nearly all would be
+    ],
+)
+def test_of_a_few_images_one_is_held_out_that_has_enough_objects_and_not_most(objects, expected):
+    for seed in range(12):
+        fields = [replace(field(objects=n), place=(i, 0, 0)) for i, n in enumerate(objects)]
+        split = hold_out(fields, np.random.default_rng(seed))
+        held = [i for i, one in enumerate(split.fields) if one.validation.any()]
+        assert len(held) == min(1, len(expected))
+        assert set(held) <= set(expected)
+        assert sum(bool(one.train.any()) for one in split.fields) == 3 - len(held)
+
+
 def test_slices_next_to_held_out_ones_are_not_trained_on():
     fields = [replace(field(), place=(0, 0, z), labels=field().labels + 100 * np.uint32(z)) for z in range(20)]
     for seed in range(5):

@@ -26,8 +26,8 @@ def cut_patch(image: Tensor, target: Tensor, size: tuple[int, ...], rng: np.rand
     ----------
     image : (C, [Z,] Y, X) float32
         A crop at least `REACH` times as large as the patch in Y and X.
-    target : (2, [Z,] Y, X) float32
-        Ids and what counts: are not interpolated.
+    target : (K, [Z,] Y, X) float32
+        Ids, and what counts: are not interpolated.
     size : tuple of int
         Side of the patch along each axis.
     rng : numpy Generator

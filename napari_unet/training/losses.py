@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from napari_unet.weights.spec import Activation
 
 EPSILON = 1e-6
+# A probability from which on a network's own prediction is taken for the truth
+SURE = 0.7
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor, activation: Activation) -> Tensor:
@@ -67,6 +69,38 @@ def imitation_loss(logits: Tensor, known: Tensor) -> Tensor:
     """
     said, wanted = (torch.log_softmax(one.float(), dim=1) for one in (logits, known))
     return F.kl_div(said, wanted, reduction="none", log_target=True).sum(dim=1).mean()
+
+
+def agreement_loss(logits: Tensor, seen: Tensor, where: Tensor, activation: Activation) -> Tensor:
+    """Cross-entropy with what another network says, where that is sure of it.
+
+    Parameters
+    ----------
+    logits, seen : (N, K, [Z,] Y, X)
+        Raw output of the network that learns, and of the other.
+    where : (N, [Z,] Y, X) float
+        1 for pixels that count, else 0.
+    activation : "softmax" | "sigmoid" | "none"
+        As for `segmentation_loss`.
+
+    Returns
+    -------
+    scalar
+        Mean over the pixels of `where`, of which those count as 0 of which nobody is sure.
+
+    References
+    ----------
+    Sohn et al. (2020), FixMatch, https://arxiv.org/abs/2001.07685 (only what is sure, of an image that is varied less).
+    """
+    logits, seen = logits.float(), seen.float()
+    if activation == "sigmoid" or logits.shape[1] == 1:
+        said = torch.sigmoid(seen)
+        sure = torch.maximum(said, 1 - said) > SURE
+        entropy = (F.binary_cross_entropy_with_logits(logits, said.round(), reduction="none") * sure).mean(dim=1)
+    else:
+        surest, classes = torch.softmax(seen, dim=1).max(dim=1)
+        entropy = F.cross_entropy(logits, classes, reduction="none") * (surest > SURE)
+    return masked_mean(entropy, where)
 
 
 def one_hot(target: Tensor, classes: int) -> Tensor:

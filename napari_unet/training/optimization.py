@@ -15,7 +15,7 @@ from napari_unet.inference.engines.means import memory_of
 from napari_unet.networks.base import Network
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.evaluation import Footing
-from napari_unet.training.losses import imitation_loss, segmentation_loss
+from napari_unet.training.losses import agreement_loss, imitation_loss, segmentation_loss
 from napari_unet.training.patches import Batch
 from napari_unet.weights.model import Model
 
@@ -25,6 +25,10 @@ MAX_GRADIENT = 1.0
 ENCODER_SHARE = 0.5
 # How much it counts to say the same as before of what was known before
 IMITATION = 1.5
+# How much it counts to agree on unreviewed pixels with what the running average says, and the shares of the budget
+# between which that begins: before it is better than the model that it began with, only errors of that are repeated.
+AGREEMENT = 2.0
+TRUST_FROM, TRUST_FULL = 0.05, 0.3
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -33,6 +37,11 @@ def has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     known = torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _trust(progress_share: float) -> float:
+    """How much it counts by now to agree with the running average where nobody has reviewed anything."""
+    return AGREEMENT * min(1.0, max(0.0, (progress_share - TRUST_FROM) / (TRUST_FULL - TRUST_FROM)))
 
 
 class Trainer:
@@ -51,7 +60,8 @@ class Trainer:
 
     References
     ----------
-    AdamW: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101.
+    AdamW: Loshchilov and Hutter (2019), https://arxiv.org/abs/1711.05101. What is not reviewed is learnt from the
+    running average: Tarvainen and Valpola (2017), Mean teachers, https://arxiv.org/abs/1703.01780.
     """
 
     def __init__(self, model: Model, config: FineTuneConfig, device: torch.device) -> None:
@@ -89,7 +99,8 @@ class Trainer:
         self._set_rate(progress_share)
         self._begin_to_learn(together=batch.rehearsed > 0 and self.parts == 1)
         self.optimizer.zero_grad(set_to_none=True)
-        value = sum(self._learn(part) for part in batch.split(self.parts))
+        trust = _trust(progress_share) / max(1.0, float(batch.unreviewed.sum()))
+        value = sum(self._learn(part, trust * float(part.unreviewed.sum())) for part in batch.split(self.parts))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             self._mend()
@@ -115,8 +126,8 @@ class Trainer:
             if isinstance(layer, _NormBase):
                 layer.eval()
 
-    def _learn(self, batch: Batch) -> float:
-        """Add the gradients of a part of a step, and return its share of the loss."""
+    def _learn(self, batch: Batch, trust: float) -> float:
+        """Add the gradients of a part of a step, and return its share of the loss; unreviewed pixels count `trust`."""
         image, target, weight = (
             x.to(self.device, non_blocking=True) for x in (batch.image, batch.target, batch.weight)
         )
@@ -127,6 +138,8 @@ class Trainer:
         if batch.rehearsed:
             imitated = self._imitate(image, logits, len(image) - batch.rehearsed)
             loss = loss + IMITATION * batch.rehearsed_share * imitated
+        if trust:
+            loss = loss + trust * self._agree(batch, logits)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
@@ -139,6 +152,14 @@ class Trainer:
         with torch.no_grad(), self._precision():
             known = teacher.on_grid(image[first:])
         return imitation_loss(logits[first:], known)
+
+    def _agree(self, batch: Batch, logits: Tensor) -> Tensor:
+        """Compare what the network says of unreviewed pixels with what the average says of the unvaried image."""
+        chosen = batch.unreviewed.flatten(1).any(dim=1).nonzero()[:, 0]
+        plain, where = (x[chosen].to(self.device, non_blocking=True) for x in (batch.plain, batch.unreviewed))
+        with torch.no_grad(), self._precision():
+            seen = self.average.to(self.device).on_grid(plain.contiguous(memory_format=self.layout))
+        return agreement_loss(logits[chosen.to(self.device)], seen, where, self.model.activation)
 
     @torch.no_grad()
     def _mend(self) -> None:

@@ -88,6 +88,8 @@ class Field:
         Of the image.
     source : Source
         That image.
+    unreviewed : ([Z,] Y, X) bool, optional
+        Pixels that nobody vouches for; None if there are none.
     """
 
     image: npt.NDArray[np.float32]
@@ -99,6 +101,7 @@ class Field:
     origin: tuple[int, int] = (0, 0)
     name: str = ""
     source: Source = Source()
+    unreviewed: Bools | None = None
 
 
 def check_pairs(pairs: Sequence[TrainingPair], spec: ModelSpec) -> None:
@@ -221,22 +224,24 @@ class _Reader:
         raw = self.source.read(t, near.read, y, x, self.channels)
         mesh = (slice(None), rows[y][:, None], columns[x])
         labels = np.asarray(self.pair.labels[t, z])[mesh]
-        reviewed = np.asarray(self.pair.reviewed[t, z])[mesh] & np.isfinite(raw[:, near.own]).all(axis=0)
+        reviewed, known = np.asarray(self.pair.reviewed[t, z])[mesh], np.isfinite(raw[:, near.own]).all(axis=0)
         image = near.stacked(self.statistics.normalize(raw, t))
         if self.spec.dims == 2:
-            image, labels, reviewed = image[:, 0], labels[0], reviewed[0]
+            image, labels, reviewed, known = image[:, 0], labels[0], reviewed[0], known[0]
         if self.spec.meaning == "semantic":
             # What nobody has reviewed may be any number, and must not be taken for a class.
             labels = np.where(reviewed, labels, 0)
-        return self._labelled(image, labels.astype(np.uint32), reviewed, (t, z.start, y.start, x.start))
+        regions = reviewed & known, ~reviewed & known
+        return self._labelled(image, labels.astype(np.uint32), regions, (t, z.start, y.start, x.start))
 
     def _labelled(
         self,
         image: npt.NDArray[np.float32],
         labels: npt.NDArray[np.uint32],
-        reviewed: Bools,
+        regions: tuple[Bools, Bools],
         start: tuple[int, int, int, int],
     ) -> Field:
+        reviewed, unreviewed = regions
         return Field(
             image,
             labels,
@@ -247,6 +252,7 @@ class _Reader:
             origin=start[2:],
             name=self.pair.image.name,
             source=self.origin[1],
+            unreviewed=unreviewed if unreviewed.any() else None,
         )
 
     def _nearest(self, axis: str) -> npt.NDArray[np.intp]:

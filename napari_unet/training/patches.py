@@ -31,6 +31,10 @@ class Batch:
     target : (N, [Z,] Y, X) int64
     weight : (N, [Z,] Y, X) float32
         0 where nothing is known.
+    plain : (N, C, [Z,] Y, X) float32
+        The image before its intensities were varied.
+    unreviewed : (N, [Z,] Y, X) float32
+        1 where nobody has said what there is, else 0.
     places : tuple of str
         Where each comes from, for people.
     rehearsed : int
@@ -42,29 +46,34 @@ class Batch:
     image: Tensor
     target: Tensor
     weight: Tensor
+    plain: Tensor
+    unreviewed: Tensor
     places: tuple[str, ...] = ()
     rehearsed: int = 0
     rehearsed_share: float = 1.0
 
     def followed_by(self, rehearsed: Batch) -> Batch:
         """Join these patches with others that show what the model knew before."""
-        image, target, weight = (torch.cat(pair) for pair in zip(self._tensors, rehearsed._tensors, strict=True))
-        return Batch(image, target, weight, self.places + rehearsed.places, len(rehearsed.image))
+        image, target, weight, plain, unreviewed = (
+            torch.cat(pair) for pair in zip(self._tensors, rehearsed._tensors, strict=True)
+        )
+        places = self.places + rehearsed.places
+        return Batch(image, target, weight, plain, unreviewed, places, len(rehearsed.image))
 
     @property
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.image, self.target, self.weight
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.image, self.target, self.weight, self.plain, self.unreviewed
 
     def split(self, parts: int) -> list[Batch]:
         """Divide the patches among `parts` smaller batches, or as many as there are patches."""
         first = len(self.image) - self.rehearsed
         pieces = zip(*(x.tensor_split(min(parts, len(x))) for x in self._tensors), strict=True)
         batches: list[Batch] = []
-        for image, target, weight in pieces:
+        for image, target, weight, plain, unreviewed in pieces:
             first -= len(image)
             again = min(len(image), max(0, -first))
             share = again / max(1, self.rehearsed)
-            batches.append(Batch(image, target, weight, rehearsed=again, rehearsed_share=share))
+            batches.append(Batch(image, target, weight, plain, unreviewed, rehearsed=again, rehearsed_share=share))
         return batches
 
 
@@ -111,15 +120,17 @@ class PatchSampler:
 
     def batch(self, count: int) -> Batch:
         """Draw `count` patches."""
-        images, drawn, places = zip(*(self._patch() for _ in range(count)), strict=True)
-        labels, counts = torch.stack(drawn).unbind(dim=1)
+        plain, drawn, places = zip(*(self._patch() for _ in range(count)), strict=True)
+        varied = [torch.from_numpy(vary_intensity(patch.numpy(), self.rng)) for patch in plain]
+        labels, counts, unreviewed = torch.stack(drawn).unbind(dim=1)
         if self.meaning == "semantic":
-            return Batch(torch.stack(images), labels.long(), counts, places)
-        target, weight = patch_targets(labels)
-        return Batch(torch.stack(images), target, weight * counts, places)
+            target, weight = labels.long(), counts
+        else:
+            target, weight = patch_targets(labels)
+        return Batch(torch.stack(varied), target, weight * counts, torch.stack(plain), unreviewed, places)
 
     def _patch(self) -> tuple[Tensor, Tensor, str]:
-        """Draw an image (C, [Z,] Y, X), its labels and what counts (2, [Z,] Y, X), and say where it is from."""
+        """Draw an image (C, [Z,] Y, X), its labels, what counts and what is unreviewed (3, [Z,] Y, X); say where."""
         k = int(self.rng.choice(len(self.fields), p=self.share))
         field = self.fields[k]
         wants_foreground = self.rng.random() < 0.5 and len(self.foreground[k])
@@ -127,14 +138,15 @@ class PatchSampler:
         places = self._places(field, centre)
         crop = tuple(np.clip(place, 0, size - 1) for place, size in zip(places, field.train.shape, strict=True))
         image = torch.from_numpy(np.stack([channel[crop] for channel in field.image]))
-        counts = field.train[crop]
+        known = np.stack([field.train[crop], np.zeros_like(field.train[crop])])
+        if field.unreviewed is not None:
+            known[1] = field.unreviewed[crop]
         # What lies beyond the edge repeats it in the image and does not count.
         for place, inside in zip(places, crop, strict=True):
-            counts = counts & (place == inside)
-        labels = torch.from_numpy(np.stack([self._ids(field.labels[crop]), counts.astype(np.float32)]))
+            known &= place == inside
+        labels = torch.from_numpy(np.stack([self._ids(field.labels[crop]), *known.astype(np.float32)]))
         image, labels = cut_patch(image, labels, self.size, self.rng)
-        varied = torch.from_numpy(vary_intensity(image.numpy(), self.rng))
-        return varied, labels, self._describe(field, centre)
+        return image, labels, self._describe(field, centre)
 
     def _ids(self, labels: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
         """Return labels as numbers that float32 can hold; objects are numbered anew if theirs are too large."""

@@ -1,6 +1,7 @@
 """What may happen to a training on its way: crashes, odd numbers, too little memory; and who watches."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def notices(events):
 def batch(seed=0):
     rng = torch.Generator().manual_seed(seed)
     image = torch.rand((4, 1, 32, 32), generator=rng)
-    return Batch(image, (image[:, 0] > 0.5).long(), torch.ones(4, 32, 32))
+    return Batch(image, (image[:, 0] > 0.5).long(), torch.ones(4, 32, 32), image, torch.zeros(4, 32, 32))
 
 
 def test_a_training_that_was_killed_goes_on_where_it_was(model, tmp_path, monkeypatch):
@@ -152,10 +153,10 @@ def test_odd_steps_without_end_end_the_training_with_what_was_learnt(model, monk
 def test_too_little_memory_is_answered_with_smaller_parts(model, monkeypatch):
     real = Trainer._learn
 
-    def learn(self, part):
+    def learn(self, part, trust):
         if len(part.image) > 1:
             raise MemoryError
-        return real(self, part)
+        return real(self, part, trust)
 
     monkeypatch.setattr(Trainer, "_learn", learn)
     events, result = run(start(model))
@@ -210,7 +211,7 @@ def test_parts_learn_what_the_whole_teaches(model):
 
 def test_parts_imitate_as_much_as_the_whole(model):
     known, both = batch(), []
-    nothing = Batch(known.image, known.target, torch.zeros_like(known.weight), rehearsed=3)
+    nothing = replace(known, weight=torch.zeros_like(known.weight), rehearsed=3)
     for parts in (1, 2, 4):
         trainer = Trainer(model.with_spec(trained=True), FineTuneConfig(batch=4), CPU)
         with torch.no_grad():
@@ -220,6 +221,54 @@ def test_parts_imitate_as_much_as_the_whole(model):
         both.append(trainer.step(nothing, 0))
     assert both[0] > 0.01
     assert both[1:] == pytest.approx([both[0]] * 2, rel=0.02)
+
+
+def unreviewed(count=4):
+    """Patches of which nothing is labelled, and so many are unreviewed."""
+    free = torch.zeros(4, 32, 32)
+    free[:count] = 1
+    return replace(batch(), weight=torch.zeros_like(free), unreviewed=free)
+
+
+def trainer_that_is_sure(model, average):
+    """Whose average says `average` everywhere, and is sure of it."""
+    trainer = Trainer(model, FineTuneConfig(batch=4, learning_rate=0.1), CPU)
+    logits = torch.full((1, 3, 1, 1), -5.0)
+    logits[:, average] = 5.0
+    trainer.average.on_grid = lambda image: logits.expand(len(image), 3, *image.shape[2:])
+    return trainer
+
+
+def says(trainer, of):
+    """How probable the network holds a class to be."""
+    with torch.no_grad():
+        return float(torch.softmax(trainer.network.train().on_grid(batch().image), dim=1)[:, of].mean())
+
+
+def test_of_unreviewed_pixels_is_learnt_what_the_average_is_sure_of(model):
+    for average in (0, 2):
+        trainer = trainer_that_is_sure(model, average)
+        before = says(trainer, average)
+        for _ in range(30):
+            trainer.step(unreviewed(), 0.5)
+        assert says(trainer, average) > max(0.8, before)
+
+
+def test_early_in_a_training_the_average_is_not_trusted(model):
+    losses = {share: trainer_that_is_sure(model, 2).step(unreviewed(), share) for share in (0, 0.05, 0.2, 0.3, 0.9)}
+    assert losses[0] == losses[0.05] < losses[0.2] < losses[0.3] == losses[0.9]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_parts_agree_with_the_average_as_much_as_the_whole(model, count):
+    values = []
+    for parts in (1, 2, 4):
+        trainer = trainer_that_is_sure(model, 2)
+        trainer.network.train = lambda mode=True: None  # statistics of a batch differ from those of its parts
+        trainer.network.eval()
+        trainer.parts = parts
+        values.append(trainer.step(unreviewed(count), 0.5))
+    assert values[1:] == pytest.approx([values[0]] * 2, rel=0.05)
 
 
 def test_what_was_learnt_is_kept_until_the_new_model_is_there(model, tmp_path, monkeypatch):
@@ -235,7 +284,7 @@ def test_what_was_learnt_is_kept_until_the_new_model_is_there(model, tmp_path, m
 
 
 def test_memory_that_is_never_enough_is_told_as_it_is(model, monkeypatch):
-    def learn(self, part):
+    def learn(self, part, trust):
         raise MemoryError
 
     monkeypatch.setattr(Trainer, "_learn", learn)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_unet.training.losses import segmentation_loss
+from napari_unet.training.losses import agreement_loss, segmentation_loss
 
 
 @pytest.fixture
@@ -65,3 +65,27 @@ def test_a_single_output_learns_foreground_from_background():
     sure, weight = (target[:, None] - 0.5) * 60, torch.ones(2, 16, 16)
     assert segmentation_loss(sure, target, weight, "none") < 1e-4
     assert segmentation_loss(-sure, target, weight, "none") > 1
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_only_what_another_network_is_sure_of_is_learnt_from_it(activation):
+    said = torch.tensor([2.0, 0.1]) if activation == "sigmoid" else torch.tensor([[3.0, 0.2], [0.0, 0.0]])
+    seen = said.reshape(1, -1, 1, 2)  # sure in the first pixel, not in the second
+    logits = torch.zeros_like(seen, requires_grad=True)
+    agreement_loss(logits, seen, torch.ones(1, 1, 2), activation).backward()
+    assert (logits.grad[..., 0] != 0).all()
+    assert not logits.grad[..., 1].any()
+    assert logits.grad[0, 0, 0, 0] < 0  # towards the class that the other saw
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_another_network_is_not_heeded_elsewhere(activation):
+    seen = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 10
+    logits = torch.zeros_like(seen, requires_grad=True)
+    where = torch.zeros(2, 8, 8)
+    assert agreement_loss(logits, seen, where, activation) == 0
+    where[0, :4] = 1
+    agreement_loss(logits, seen, where, activation).backward()
+    assert logits.grad[0, :, :4].any()
+    assert not logits.grad[0, :, 4:].any()
+    assert not logits.grad[1].any()

@@ -1,5 +1,7 @@
 """Patches: where they come from and what varies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -90,12 +92,39 @@ def test_ids_that_float32_cannot_hold_stay_apart():
 
 
 def test_parts_of_a_batch_know_which_patches_are_rehearsed():
-    one = Batch(torch.zeros(3, 1, 4, 4), torch.zeros(3, 4, 4).long(), torch.ones(3, 4, 4), ("a", "b", "c"))
+    image, pixels = torch.zeros(3, 1, 4, 4), torch.ones(3, 4, 4)
+    one = Batch(image, pixels.long(), pixels, image, pixels, ("a", "b", "c"))
     batch = one.followed_by(one)
     assert [part.rehearsed for part in batch.split(1)] == [3]
     assert [part.rehearsed for part in batch.split(2)] == [0, 3]
     assert [part.rehearsed for part in batch.split(4)] == [0, 1, 1, 1]
     assert sum(part.rehearsed for part in batch.split(9)) == 3
+
+
+def test_a_patch_knows_what_nobody_has_reviewed():
+    train, held_out = np.zeros((2, 90, 90), bool)
+    train[:, :40], held_out[:, 50:60] = True, True  # between them a gap, which was reviewed
+    image = np.zeros((1, 90, 90), np.float32)
+    image[0, :, 60:] = 1
+    unreviewed = image[0] == 1
+    field = Field(image, np.ones((90, 90), np.uint32), train, held_out, unreviewed=unreviewed)
+    batch = PatchSampler([field], 64, 16, np.random.default_rng(0)).batch(12)
+    assert batch.unreviewed.any()
+    assert not (batch.unreviewed.bool() & (batch.weight > 0)).any()
+    assert (batch.plain[:, 0][batch.unreviewed.bool()] > 0.4).all()  # half at most comes from beside it
+    assert not batch.unreviewed.bool().all()
+    assert set(batch.plain.unique().tolist()) >= {0.0, 1.0}
+    assert not torch.equal(batch.plain, batch.image)
+
+
+def test_what_is_wholly_reviewed_or_beyond_the_edge_is_not_unreviewed():
+    field = make_field((40, 40), np.ones((40, 40), bool))
+    batch = PatchSampler([field], 64, 16, np.random.default_rng(0)).batch(4)
+    assert not batch.unreviewed.any()
+    field = replace(field, train=~np.ones((40, 40), bool), unreviewed=np.ones((40, 40), bool))
+    field.train[20, 20] = True
+    batch = PatchSampler([field], 64, 16, np.random.default_rng(0)).batch(8)
+    assert 0 < batch.unreviewed.sum(dim=(1, 2)).max() <= 40 * 40 * 1.3**2 * 1.1
 
 
 def test_a_seed_repeats_a_batch():

@@ -40,6 +40,7 @@ def fit_objects_events(
     footing: Footing,
     rehearsed: Sequence[Field] = (),
     in_time: Callable[[], bool] = lambda: True,
+    sure: float = LIKELY,
 ) -> Generator[Event, None, ObjectOptions]:
     """Choose thresholds and the smallest size by the corrections that were trained on.
 
@@ -57,6 +58,8 @@ def fit_objects_events(
         What was learnt again; counts as much as the corrections.
     in_time : callable
         Whether there is time to try one more setting.
+    sure : float
+        In which share of redraws other settings have to be better.
     """
     own, instances = model.spec.objects, model.spec.meaning == "instances"
     chosen = _some([field for field in fields if field.train.any()])
@@ -79,7 +82,7 @@ def fit_objects_events(
             if in_time():
                 tried = _tried(model, seen, known, options.model_copy(update={name: value}))
                 best = max(best, tried, key=lambda one: one.value)
-    return best.options if surely_better(first.tally, best.tally, LIKELY) else own
+    return best.options if surely_better(first.tally, best.tally, sure) else own
 
 
 @dataclass(frozen=True, slots=True, eq=False)

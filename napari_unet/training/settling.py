@@ -12,14 +12,14 @@ from napari_unet.events import Event
 from napari_unet.training.course import Course
 from napari_unet.training.decoding import fit_objects_events
 from napari_unet.training.evaluation import Footing, evaluate_events, score_events
-from napari_unet.training.gate import Replay, Score, surely_better
+from napari_unet.training.gate import LIKELY, SURE, Replay, Score, surely_better
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import Field
 from napari_unet.training.replay import ReplaySet
 from napari_unet.weights.model import Model
 
-# Shares of the new weights; the rest is of the old ones.
-SHARES = (0.25, 0.5, 0.75, 1.0)
+# Shares of the new weights; the rest is of the old ones, which are looked at to compare with.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # In less time not all images are looked at that tell what is forgotten; at least every fourth is.
 SHORT_S, MOST_SKIPPED = 60.0, 4
 
@@ -86,8 +86,10 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     """Make a model of the weights that a course ended with.
 
     They are mixed with those that it began with, by the smallest share of new weights that is not surely worse than the
-    best one: where the old model was good, a few corrections change it little, and where it was useless, all. Then the
-    settings for objects are fitted to what was trained on.
+    best one: so where the old model is good, a few corrections change it little. Where it is surely worse than the new
+    weights, these are taken as they are: a mixture with something useless may look good on a few corrections, and be
+    useless elsewhere. Then settings for objects are fitted to what was trained on, and stay if they are not worse on
+    what is held out.
 
     Parameters
     ----------
@@ -101,27 +103,40 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     Wortsman et al. (2022), Robust fine-tuning of zero-shot models, https://arxiv.org/abs/2109.01903 (mixing weights);
     Breiman et al. (1984), Classification and Regression Trees (the simplest that is not surely worse).
     """
-    model = trainer.model_with(course.weights)
+    model, score = trainer.model_with(course.weights), course.best_score
     if trainer.model.trained and trainer.config.classes is None:  # a new head has no old weights
-        model = yield from _mixed_model(trainer, course)
-    fit = fit_objects_events(model, course.split.fields, trainer.footing, recall.rehearsed, course.in_time)
-    objects = yield from fit
-    model = model.with_spec(objects=objects)
-    score = None if course.best_score is None else (yield from evaluate_events(model, course.split, trainer.footing))
+        model, score = yield from _mixed_model(trainer, course)
+    instances = model.spec.meaning == "instances"
+    # Many settings are tried for objects: by chance some look good, where nothing else can tell.
+    sure = SURE if instances and score is None else LIKELY
+    fit = fit_objects_events(model, course.split.fields, trainer.footing, recall.rehearsed, course.in_time, sure)
+    fitted = model.with_spec(objects=(yield from fit))
+    if score is None or fitted.spec.objects == model.spec.objects:
+        model = fitted
+    else:
+        found = yield from evaluate_events(fitted, course.split, trainer.footing)
+        assert found is not None
+        # Gaps that are closed in classes hardly show in their score.
+        if not instances or found.value >= score.value:
+            model, score = fitted, found
     return Settled(model, score, (yield from recall.compare_events(model, trainer.footing)))
 
 
-def _mixed_model(trainer: Trainer, course: Course) -> Generator[Event, None, Model]:
-    """Mix old and new weights; if nothing is held out, what was trained on decides."""
-    fields = course.split.fields
-    if course.best_score is None:
+def _mixed_model(trainer: Trainer, course: Course) -> Generator[Event, None, tuple[Model, Score | None]]:
+    """Mix old and new weights; if nothing is held out, what was trained on decides, and there is no score."""
+    fields, judged = course.split.fields, course.best_score is not None
+    if not judged:
         fields = tuple(replace(field, validation=field.train) for field in fields)
     old, found = trainer.model.network.state_dict(), list[tuple[Model, Score]]()
     for share in SHARES:
         model = trainer.model_with(mixed(old, course.weights, share))
         found.append((model, (yield from score_events(model, fields, trainer.footing, "Mixing old and new"))))
-    best = max((score for _, score in found), key=lambda score: score.value)
-    return next(model for model, score in found if not surely_better(score.tally, best.tally))
+    (_, before), *mixtures = found
+    chosen, score = mixtures[-1]
+    if not surely_better(before.tally, score.tally):
+        best = max((score for _, score in mixtures), key=lambda score: score.value)
+        chosen, score = next(one for one in mixtures if not surely_better(one[1].tally, best.tally))
+    return chosen, score if judged else None
 
 
 def mixed(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -8,10 +8,11 @@ import torch
 
 import napari_unet as nu
 from napari_unet.events import finish
+from napari_unet.objects.config import ObjectOptions
 from napari_unet.training import settling
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.evaluation import Footing
-from napari_unet.training.gate import Replay, score
+from napari_unet.training.gate import SURE, Replay, score
 from napari_unet.training.metrics import Tally
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.settling import Recall, mixed, settle_events
@@ -35,8 +36,11 @@ def found(rate, objects=200):
     return score(Tally(units, np.array([[1, 1, 1]]), np.array([hit.sum(), objects, objects]), 100), "instances")
 
 
-def settled(monkeypatch, rates, checked=True, classes=None, forget=False):
-    """Settle weights when a mixture with so much of the new finds so many of the objects."""
+FITTED = ObjectOptions(threshold=0.4)
+
+
+def settled(monkeypatch, rates, checked=True, classes=None, forget=False, fitted=None, start=MODEL):
+    """Settle weights when a mixture with so much of the new finds so many of the objects; `fitted` with settings."""
     asked = []
 
     def scored(model, fields, footing, stage):
@@ -45,16 +49,17 @@ def settled(monkeypatch, rates, checked=True, classes=None, forget=False):
         yield
 
     def evaluated(model, split, footing):
-        return found(rates[share_of(model)])
+        return found(fitted if model.spec.objects == FITTED else rates[share_of(model)])
         yield
 
-    def own(model, fields, footing, rehearsed, in_time):
-        return model.spec.objects
+    def fit(model, fields, footing, rehearsed, in_time, sure):
+        asked.append(("fit", sure))
+        return model.spec.objects if fitted is None else FITTED
         yield
 
     monkeypatch.setattr(settling, "score_events", scored)
     monkeypatch.setattr(settling, "evaluate_events", evaluated)
-    monkeypatch.setattr(settling, "fit_objects_events", own)
+    monkeypatch.setattr(settling, "fit_objects_events", fit)
     everywhere = np.ones((4, 4), bool)
     field = settling.Field(np.zeros((1, 4, 4), np.float32), np.zeros((4, 4), np.uint32), everywhere, ~everywhere)
     course = SimpleNamespace(
@@ -63,35 +68,69 @@ def settled(monkeypatch, rates, checked=True, classes=None, forget=False):
         split=SimpleNamespace(fields=(field,)),
         in_time=lambda: True,
     )
-    trainer = Trainer(MODEL, FineTuneConfig(classes=classes), CPU)
+    trainer = Trainer(start, FineTuneConfig(classes=classes), CPU)
     return finish(settle_events(trainer, course, Recall(None, forget))), asked
 
 
 @pytest.mark.parametrize(
     ("rates", "expected"),
     [
-        ({0.25: 0.8, 0.5: 0.8, 0.75: 0.8, 1.0: 0.8}, 0.25),  # all alike: it changes as little as may be
-        ({0.25: 0.2, 0.5: 0.3, 0.75: 0.5, 1.0: 0.9}, 1.0),  # the old one was useless
-        ({0.25: 0.5, 0.5: 0.8, 0.75: 0.8, 1.0: 0.6}, 0.5),
+        ({0.0: 0.8, 0.25: 0.8, 0.5: 0.8, 0.75: 0.8, 1.0: 0.8}, 0.25),  # all alike: it changes as little as may be
+        ({0.0: 0.79, 0.25: 0.5, 0.5: 0.8, 0.75: 0.8, 1.0: 0.6}, 0.5),  # hardly better than the old one
     ],
 )
-def test_the_smallest_share_that_is_about_as_good_as_the_best(monkeypatch, rates, expected):
+def test_where_the_old_model_is_good_little_of_the_new_is_taken(monkeypatch, rates, expected):
     result, _ = settled(monkeypatch, rates)
     assert share_of(result.model) == expected
     assert result.score.value == pytest.approx(found(rates[expected]).value)
 
 
+@pytest.mark.parametrize(
+    "rates",
+    [
+        {0.0: 0.2, 0.25: 0.2, 0.5: 0.3, 0.75: 0.5, 1.0: 0.9},
+        {0.0: 0.2, 0.25: 0.2, 0.5: 0.3, 0.75: 0.9, 1.0: 0.9},
+        {0.0: 0.2, 0.25: 0.5, 0.5: 0.9, 0.75: 0.8, 1.0: 0.7},  # a mixture may look good here, and be useless elsewhere
+    ],
+)
+def test_where_the_old_model_is_surely_worse_the_new_weights_are_taken_as_they_are(monkeypatch, rates):
+    result, _ = settled(monkeypatch, rates)
+    assert share_of(result.model) == 1.0
+
+
 def test_where_nothing_is_held_out_what_was_trained_on_decides(monkeypatch):
-    result, asked = settled(monkeypatch, {0.25: 0.2, 0.5: 0.8, 0.75: 0.8, 1.0: 0.8}, checked=False)
+    result, asked = settled(monkeypatch, {0.0: 0.8, 0.25: 0.2, 0.5: 0.8, 0.75: 0.8, 1.0: 0.8}, checked=False)
     assert share_of(result.model) == 0.5
     assert result.score is None
-    assert all(looked for _, looked in asked)
+    assert all(looked for what, looked in asked if what != "fit")
 
 
 def test_a_new_head_is_not_mixed_with_anything(monkeypatch):
     result, asked = settled(monkeypatch, {1.0: 0.5}, classes=("cell", "membrane"))
     assert share_of(result.model) == 1.0
-    assert asked == []
+    assert [what for what, _ in asked] == ["fit"]
+
+
+ALIKE = {0.0: 0.8, 0.25: 0.8, 0.5: 0.8, 0.75: 0.8, 1.0: 0.8}
+
+
+@pytest.mark.parametrize(("fitted", "kept"), [(0.7, False), (0.8, True), (0.9, True)])
+def test_fitted_settings_are_kept_unless_they_are_worse_on_what_is_held_out(monkeypatch, fitted, kept):
+    result, _ = settled(monkeypatch, ALIKE, fitted=fitted)
+    assert (result.model.spec.objects == FITTED) == kept
+    assert result.score.value == pytest.approx(found(max(0.8, fitted)).value)  # of the model that is returned
+
+
+def test_settings_for_classes_are_kept_in_any_case(monkeypatch):
+    semantic = MODEL.with_spec(meaning="semantic", classes=("ground", "cell", "wall"))
+    result, _ = settled(monkeypatch, ALIKE, fitted=0.7, start=semantic)
+    assert result.model.spec.objects == FITTED
+    assert result.score.value == pytest.approx(found(0.7).value)
+
+
+def test_where_nothing_is_held_out_other_settings_have_to_be_surely_better(monkeypatch):
+    judged, unjudged = (dict(settled(monkeypatch, ALIKE, checked=checked)[1])["fit"] for checked in (True, False))
+    assert judged < unjudged == SURE
 
 
 def test_halves_of_weights_make_a_mixture_and_counters_stay():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,14 +26,13 @@ from napari_unet.training.strips import (
 from napari_unet.weights.divisions import Division, near
 from napari_unet.weights.spec import Meaning
 
-# From so many on, whole images are held out: how a model does on other images is what matters, and parts of images that
+# Of so many images whole ones are held out: how a model does on other images is what matters, and parts of images that
 # it has learnt from do not tell it.
 MANY_IMAGES = 3
-# From so many on, whole slices or time points are.
+# Of so many fields of fewer images whole slices or time points are.
 MANY_FIELDS = 5
 HELD_OUT = 0.2
-# So often is drawn what is held out, until it is enough. Of few images the draw is taken that leaves most objects to
-# learn from, and none that holds out more of them than that.
+# So many ways are tried to hold out enough, but not most of the objects.
 DRAWS = 8
 MOST_HELD_OUT = 0.5
 MIN_PX = 1000
@@ -75,12 +74,13 @@ def hold_out(
 ) -> Split:
     """Hold out a part of the reviewed pixels; what was held out or trained on before keeps its role.
 
-    From three images, or five fields of fewer images, on a fifth of the fields in a row is held out whole, and at least
-    one (of few images one with few objects); the slices or time points next to those, and what other slices show of
-    their objects, belong to neither side.
-    Of less a quarter is held out, a strip at one end of what is reviewed through all slices and time points of an
-    image: pixels near the strip, and objects that it divides, belong to neither side. With fewer than 1000 pixels, or
-    8 objects, held out a score would mean nothing: then all is trained on that was not held out before.
+    From three images on a fifth of them is held out whole, and at least one (of fewer than five the one that leaves
+    most objects to learn from). Of fewer images with five fields or more it is a fifth of these, in a row; the slices
+    or time points next to them, and what other slices show of their objects, belong to neither side.
+    Of less, and where no image can be spared, a quarter is held out, a strip at one end of what is reviewed through all
+    slices and time points of an image: pixels near the strip, and objects that it divides, belong to neither side. With
+    fewer than 1000 pixels, or 8 objects, held out a score would mean nothing: then all is trained on that was not held
+    out before.
 
     Of images that the model or an ancestor has seen, the same planes and strips are held out again. More is held out
     of what is new, where the held-out share would fall.
@@ -117,15 +117,16 @@ def hold_out(
         pixels, objects = sum(int(one.validation.sum()) for one in split), _count(split) if instances else 0
         return Split(tuple(split), pixels, objects, divisions, _lineage(images, divisions, earlier))
 
-    few = len(images) >= MANY_IMAGES and len(fields) < MANY_FIELDS
-    best: Split | None = None
-    for _ in range(DRAWS):
-        split = carried_out(_plan(fields, images, rng, gap))
-        if _suffices(split, instances) and not (few and instances and _mostly_held_out(split)):
-            best = split if best is None or split.held_out_objects < best.held_out_objects else best
-            if not few:
-                break
-    split = carried_out(_as_before(images)) if best is None else best
+    few = MANY_IMAGES <= len(images) < MANY_FIELDS
+    for whole in (True, False):  # where no image can be spared, strips
+        tried = (carried_out(plan) for plan in _plans(fields, images, rng, gap, whole=whole))
+        enough = (one for one in tried if _suffices(one, instances))
+        if whole and instances:
+            enough = (one for one in enough if _mostly_learnt(one))
+        split = max(enough, key=_learnt, default=None) if whole and few and instances else next(enough, None)
+        if split is not None:
+            return split
+    split = carried_out(_as_before(images))
     if _suffices(split, instances):
         return split
     if not any(one.train.any() for one in split.fields):
@@ -144,10 +145,14 @@ def _suffices(split: Split, instances: bool) -> bool:
     return enough and any(one.train.any() for one in split.fields)
 
 
-def _mostly_held_out(split: Split) -> bool:
-    """Whether most objects are held out."""
-    learnt = len({(one.place[0], int(i)) for one in split.fields for i in ids_of(one, one.train)})
-    return split.held_out_objects > MOST_HELD_OUT * (split.held_out_objects + learnt)
+def _learnt(split: Split) -> int:
+    """How many objects are left to learn from."""
+    return len({(one.place[0], int(i)) for one in split.fields for i in ids_of(one, one.train)})
+
+
+def _mostly_learnt(split: Split) -> bool:
+    """Whether no more objects are held out than that most, or half of them, are left to learn from."""
+    return split.held_out_objects <= MOST_HELD_OUT * (split.held_out_objects + _learnt(split))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,49 +225,75 @@ def _as_before(images: Sequence[_Seen]) -> _Plan:
     return _Plan({i: strips for i, image in enumerate(images) if (strips := image.strips) is not None})
 
 
-def _plan(fields: Sequence[Field], images: Sequence[_Seen], rng: np.random.Generator, gap: _Gap) -> _Plan:
-    """Decide what else is held out."""
-    strips = _as_before(images).strips
-    for i, old in strips.items():
-        seen = images[i].fields
-        strips[i] = more_strips(seen, old, images[i].division.train_spans, gap_of(seen, old.axis, gap.pixels), rng)
-    many = len(images) >= MANY_IMAGES or len(fields) >= MANY_FIELDS
-    wanted = _wanted(fields, images)
-    chosen = _choose(images, wanted, rng, gap.planes, fresh=many)
-    for i, image in enumerate(images):
-        if (image.fresh and not many) or (image.all_learnt and wanted > 0 and not chosen):
-            cut = _cut(image, gap.pixels, rng)
-            strips |= {} if cut is None else {i: cut}
-    return _Plan(strips, chosen)
+def _plans(
+    fields: Sequence[Field], images: Sequence[_Seen], rng: np.random.Generator, gap: _Gap, *, whole: bool
+) -> Iterator[_Plan]:
+    """Decide what else is held out, in several ways in random order: whole images or planes if `whole`, or strips."""
+    by_image = len(images) >= MANY_IMAGES
+    if whole and not by_image and len(fields) < MANY_FIELDS:
+        return
+    units = _units(images, gap.planes, fresh=whole, by_image=by_image)
+    wanted = _wanted(images, max((share for share, _ in units), default=1.0), by_image=by_image)
+    starts = rng.permutation(max(1, len(units)))
+    known: list[_Plan] = []
+    for draw in range(DRAWS):
+        strips = _as_before(images).strips
+        for i, old in strips.items():
+            seen = images[i].fields
+            strips[i] = more_strips(seen, old, images[i].division.train_spans, gap_of(seen, old.axis, gap.pixels), rng)
+        first = int(starts[draw % len(starts)])
+        chosen = _in_a_row([*units[first:], *units[:first]], wanted)
+        for i, image in enumerate(images):
+            if (image.fresh and not whole) or (image.all_learnt and wanted > 0 and not chosen):
+                cut = _cut(image, gap.pixels, rng)
+                strips |= {} if cut is None else {i: cut}
+        plan = _Plan(strips, chosen)
+        if plan not in known:
+            known.append(plan)
+            yield plan
 
 
-def _wanted(fields: Sequence[Field], images: Sequence[_Seen]) -> float:
-    """How many more fields should be held out."""
-    held = 0.0
+def _wanted(images: Sequence[_Seen], least: float, *, by_image: bool) -> float:
+    """How many more images, or fields, should be held out; of what nothing is held out yet, so many at least."""
+    total = held = 0.0
     for image in images:
         roles = [image.division.role(planes_of(one)) for one in image.fields]
-        held += roles.count("held-out") if image.strips is None else HELD_OUT_OF_ONE * len(roles)
-    wanted = HELD_OUT * len(fields) - held
-    return wanted if held else max(1.0, wanted)
+        count = 1 if by_image else len(roles)
+        total += count
+        held += count * (roles.count("held-out") / len(roles) if image.strips is None else HELD_OUT_OF_ONE)
+    wanted = HELD_OUT * total - held
+    return wanted if held else max(least, wanted)
 
 
-def _choose(
-    images: Sequence[_Seen], wanted: float, rng: np.random.Generator, gap: int, *, fresh: bool
-) -> frozenset[int]:
-    """Choose fields in a row that nobody has used yet, and that do not show the next slice of what was learnt from."""
-    free = [
-        i
-        for image in images
-        if image.strips is None and (fresh or not image.fresh)
-        for i, one in zip(image.members, image.fields, strict=True)
-        if image.division.role(planes_of(one)) is None and not near(planes_of(one), image.division.train_planes, gap)
-    ]
-    count = min(round(wanted), len(free))
-    if count < 1:
-        return frozenset()
-    free.sort()
-    first = int(rng.integers(len(free)))
-    return frozenset(free[(first + i) % len(free)] for i in range(count))
+def _units(images: Sequence[_Seen], gap: int, *, fresh: bool, by_image: bool) -> list[tuple[float, frozenset[int]]]:
+    """List what can be held out, with its share of an image or number of fields.
+
+    If images are counted, one that nobody has used yet is held out as a whole. Of others it is fields that do not show
+    the next slice of what was learnt from.
+    """
+    units = []
+    for image in images:
+        if image.strips is not None or (image.fresh and not fresh):
+            continue
+        if image.fresh and by_image:
+            units.append((1.0, frozenset(image.members)))
+            continue
+        share = 1 / len(image.fields) if by_image else 1.0
+        for i, one in zip(image.members, image.fields, strict=True):
+            planes = planes_of(one)
+            if image.division.role(planes) is None and not near(planes, image.division.train_planes, gap):
+                units.append((share, frozenset([i])))
+    return sorted(units, key=lambda unit: min(unit[1]))
+
+
+def _in_a_row(units: Sequence[tuple[float, frozenset[int]]], wanted: float) -> frozenset[int]:
+    """Take from the first unit on as many as come closest to what is wanted."""
+    chosen: frozenset[int] = frozenset()
+    for share, members in units:
+        if share / 2 >= wanted:
+            break
+        chosen, wanted = chosen | members, wanted - share
+    return chosen
 
 
 def _cut(image: _Seen, gap_px: int, rng: np.random.Generator) -> Strips | None:

@@ -96,7 +96,7 @@ def test_of_many_fields_a_fifth_is_held_out_whole():
 @pytest.mark.parametrize("count", [3, 4])
 def test_of_a_few_images_one_is_held_out_whole(count):
     held = set()
-    for seed in range(12):
+    for seed in range(24):
         fields = [replace(field(), place=(i, 0, 0)) for i in range(count)]
         split = hold_out(fields, np.random.default_rng(seed))
         (one,) = [i for i, f in enumerate(split.fields) if f.validation.any()]
@@ -111,17 +111,62 @@ def test_of_a_few_images_one_is_held_out_whole(count):
     [
         ((48, 3, 48), (0, 2)),  # three objects tell nothing
         ((48, 16, 48), (1,)),  # little is lost without it
-        ((3, 20, 4), ()),  # nearly all would be
+        ((5, 5, 12, 40), (2,)),  # the only one
     ],
 )
 def test_of_a_few_images_one_is_held_out_that_has_enough_objects_and_not_most(objects, expected):
+    for seed in range(24):
+        fields = [replace(field(objects=n), place=(i, 0, 0)) for i, n in enumerate(objects)]
+        split = hold_out(fields, np.random.default_rng(seed))
+        (held,) = [i for i, one in enumerate(split.fields) if one.validation.any()]
+        assert held in expected
+        assert sum(bool(one.train.any()) for one in split.fields) == len(objects) - 1
+
+
+@pytest.mark.parametrize("objects", [(5, 48, 5), (4, 4, 4, 4, 60), (5, 5, 40, 5, 5, 5)])
+def test_the_only_image_full_of_objects_is_not_held_out_whole(objects):
     for seed in range(12):
         fields = [replace(field(objects=n), place=(i, 0, 0)) for i, n in enumerate(objects)]
         split = hold_out(fields, np.random.default_rng(seed))
-        held = [i for i, one in enumerate(split.fields) if one.validation.any()]
-        assert len(held) == min(1, len(expected))
-        assert set(held) <= set(expected)
-        assert sum(bool(one.train.any()) for one in split.fields) == 3 - len(held)
+        assert split.held_out_objects >= 8
+        learnt = {(i, int(n)) for i, one in enumerate(split.fields) for n in np.unique(one.labels[one.train]) if n}
+        assert len(learnt) >= split.held_out_objects
+
+
+def stacks(*depths):
+    """Fields of stacks; objects have a number of their own in each slice."""
+    return [
+        replace(field(), labels=field().labels + np.uint32(100 * z) * (field().labels > 0), place=(i, 0, z))
+        for i, depth in enumerate(depths)
+        for z in range(depth)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("depths", "expected"),
+    [
+        ((10, 10, 10), [{0}, {1}, {2}]),
+        ((1, 1, 2), [{0}, {1}]),  # that leaves most to learn from
+        ((1, 1, 1, 1, 30), [{0}, {1}, {2}, {3}]),  # not most of all objects
+    ],
+)
+def test_of_several_stacks_one_is_held_out_with_all_its_slices(depths, expected):
+    for seed in range(8):
+        split = hold_out(stacks(*depths), np.random.default_rng(seed))
+        held, learnt = (
+            {f.place[0] for f in split.fields if getattr(f, side).any()} for side in ("validation", "train")
+        )
+        assert held in expected
+        assert learnt == set(range(len(depths))) - held
+
+
+def test_objects_that_are_the_same_at_all_time_points_are_divided_by_a_strip():
+    film = [replace(field(), place=(0, t, 0)) for t in range(6)]
+    split = hold_out(film, np.random.default_rng(0))
+    assert split.held_out_objects >= 8
+    for one in split.fields:
+        assert one.validation.any()
+        assert (one.labels[one.train] > 0).any()
 
 
 def test_slices_next_to_held_out_ones_are_not_trained_on():

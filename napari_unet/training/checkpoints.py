@@ -133,11 +133,11 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def circumstances(model: Model, fields: Sequence[Field], config: FineTuneConfig) -> str:
-    """Fingerprint what a training depends on: the model, the corrections and the settings, but not the device."""
+    """Fingerprint what a training depends on: model, corrections, what is held out, settings; but not the device."""
     digest = hashlib.sha256(model.sha256.encode())
     digest.update(config.model_dump_json(exclude={"device"}).encode())
     for field in fields:
-        for array in (field.image, field.labels, field.train):
+        for array in (field.image, field.labels, field.train, field.validation):
             digest.update(str(array.shape).encode())
             digest.update(array.tobytes())
     return digest.hexdigest()

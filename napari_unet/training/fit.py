@@ -27,7 +27,7 @@ from napari_unet.training.gate import Replay, Score, judge
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import TrainingPair, check_pairs, load_fields
 from napari_unet.training.replay import load_replay
-from napari_unet.training.settling import SHARES, Recall, Settled, settle_events
+from napari_unet.training.settling import SHARES, Recall, Settled, mixes, settle_events
 from napari_unet.training.splitting import hold_out
 from napari_unet.training.telling import tell_split
 from napari_unet.version import VERSION
@@ -151,7 +151,7 @@ def _finetune(
     told = tell_split(split, base.spec.meaning)
     yield told
     trainer = Trainer(base, config, choose_device(config.device))
-    checkpoint = None if path is None else Checkpoint(path, circumstances(base, fields, config))
+    checkpoint = None if path is None else Checkpoint(path, circumstances(base, split.fields, config))
     recall = Recall(load_replay(base.spec), config.forget, config.seconds)
     course = Course(trainer, split, rng, budget, watch, checkpoint, recall.rehearsed)
     begun = budget.elapsed
@@ -161,7 +161,8 @@ def _finetune(
     course.check_s = budget.elapsed - looked
     # At the end both are done again, the second also for each mixture of old and new weights; and settings are fitted.
     course.judging_s = looked - begun + course.check_s
-    course.reserved_s = course.judging_s + len(SHARES) * course.check_s + min(FITTING_S, FITTING_SHARE * config.seconds)
+    mixtures = len(SHARES) * course.check_s if mixes(trainer) else 0.0
+    course.reserved_s = course.judging_s + mixtures + min(FITTING_S, FITTING_SHARE * config.seconds)
     if old_score is not None:
         yield ValidationDone(0, old_score.value, old_score.value, budget.elapsed)
     try:
@@ -170,7 +171,7 @@ def _finetune(
         if not course.steps:
             raise
     try:
-        settled = yield from settle_events(trainer, course, recall)
+        settled = yield from settle_events(trainer, course, recall, old_score)
     except Cancelled:  # neither what was learnt is lost by it, nor what is known of it
         settled = Settled(trainer.model_with(course.weights), course.best_score, None)
     if checkpoint is not None:  # only now: what follows the last step takes long enough to be interrupted, too

@@ -25,9 +25,10 @@ MAX_GRADIENT = 1.0
 ENCODER_SHARE = 0.5
 # How much it counts to say the same as before of what was known before
 IMITATION = 1.5
-# How much it counts to agree on unreviewed pixels with what the running average says, and the shares of the budget
-# between which that begins: before it is better than the model that it began with, only errors of that are repeated.
-AGREEMENT = 2.0
+# How much it counts to agree on unreviewed pixels with what the running average says, where they are a tenth of a batch
+# or more; and the shares of the time for steps between which that begins: before it is better than the model that it
+# began with, only errors of that are repeated.
+AGREEMENT, MANY_UNREVIEWED = 2.0, 0.1
 TRUST_FROM, TRUST_FULL = 0.05, 0.3
 
 
@@ -37,11 +38,6 @@ def has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     known = torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def _trust(progress_share: float) -> float:
-    """How much it counts by now to agree with the running average where nobody has reviewed anything."""
-    return AGREEMENT * min(1.0, max(0.0, (progress_share - TRUST_FROM) / (TRUST_FULL - TRUST_FROM)))
 
 
 class Trainer:
@@ -74,6 +70,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self._groups(config.learning_rate), weight_decay=1e-2)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps = 0
+        self.begun_share = 0.0  # of the budget, that was spent before the first step
         self.parts = 1
         self._teacher: Network | None = None  # made when it is needed
 
@@ -96,11 +93,14 @@ class Trainer:
         progress_share : float
             How much of the budget is spent, from 0 to 1: the learning rate falls with it.
         """
+        if not self.steps:
+            self.begun_share = min(progress_share, 0.99)
         self._set_rate(progress_share)
         self._begin_to_learn(together=batch.rehearsed > 0 and self.parts == 1)
         self.optimizer.zero_grad(set_to_none=True)
-        trust = _trust(progress_share) / max(1.0, float(batch.unreviewed.sum()))
-        value = sum(self._learn(part, trust * float(part.unreviewed.sum())) for part in batch.split(self.parts))
+        trust = self._trust((progress_share - self.begun_share) / (1 - self.begun_share))
+        each = trust / max(float(batch.unreviewed.sum()), MANY_UNREVIEWED * batch.unreviewed.numel())
+        value = sum(self._learn(part, each * float(part.unreviewed.sum())) for part in batch.split(self.parts))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             self._mend()
@@ -109,6 +109,11 @@ class Trainer:
         self.steps += 1
         self._follow()
         return value
+
+    @staticmethod
+    def _trust(progress_share: float) -> float:
+        """How much it counts by now to agree with the running average where nobody has reviewed anything."""
+        return AGREEMENT * min(1.0, max(0.0, (progress_share - TRUST_FROM) / (TRUST_FULL - TRUST_FROM)))
 
     def _begin_to_learn(self, *, together: bool) -> None:
         """Prepare the layers for a step; those that normalize by remembered statistics may have to keep them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class Field:
     source : Source
         That image.
     unreviewed : ([Z,] Y, X) bool, optional
-        Pixels that nobody vouches for; None if there are none.
+        Pixels that nobody vouches for; None if there are none to learn from.
     """
 
     image: npt.NDArray[np.float32]
@@ -179,7 +179,29 @@ def load_fields(
         for t, z in windows:
             fields.append(reader.field(t, z))
             yield Progress("Reading the corrections", number, len(pairs))
-    return fields
+    return _reviewed_once(fields)
+
+
+def _reviewed_once(fields: Sequence[Field]) -> list[Field]:
+    """Take what one pair of an image calls reviewed from what another one calls unreviewed."""
+    planes: dict[tuple[int, int, int], list[Field]] = {}
+    for one in fields:
+        planes.setdefault(one.place, []).append(one)
+    return [_without(one, [other for other in planes[one.place] if other is not one]) for one in fields]
+
+
+def _without(field: Field, others: Sequence[Field]) -> Field:
+    """Take what others call reviewed from what a field calls unreviewed."""
+    if field.unreviewed is None or not others:
+        return field
+    unreviewed = field.unreviewed.copy()
+    for other in others:
+        down, right = (its - own for own, its in zip(field.origin, other.origin, strict=True))
+        reviewed = other.train[..., max(0, -down) :, max(0, -right) :]
+        here = unreviewed[..., max(0, down) :, max(0, right) :]
+        height, width = (min(a, b) for a, b in zip(here.shape[-2:], reviewed.shape[-2:], strict=True))
+        here[..., :height, :width] &= ~reviewed[..., :height, :width]
+    return replace(field, unreviewed=unreviewed)
 
 
 def _source(pair: TrainingPair, grid: Readable) -> Source:

@@ -18,8 +18,9 @@ from napari_unet.training.pairs import Field
 from napari_unet.training.replay import ReplaySet
 from napari_unet.weights.model import Model
 
-# Shares of the new weights; the rest is of the old ones, which are looked at to compare with.
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Shares of the new weights; the rest is of the old ones.
+SHARES = (0.25, 0.5, 0.75, 1.0)
+MIXING = "Mixing old and new"
 # In less time not all images are looked at that tell what is forgotten; at least every fourth is.
 SHORT_S, MOST_SKIPPED = 60.0, 4
 
@@ -82,7 +83,14 @@ class Settled:
     replay: Replay | None
 
 
-def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator[Event, None, Settled]:
+def mixes(trainer: Trainer) -> bool:
+    """Whether there are old weights that new ones can be mixed with: a new head has none."""
+    return trainer.model.trained and trainer.config.classes is None
+
+
+def settle_events(
+    trainer: Trainer, course: Course, recall: Recall, old_score: Score | None
+) -> Generator[Event, None, Settled]:
     """Make a model of the weights that a course ended with.
 
     They are mixed with those that it began with, by the smallest share of new weights that is not surely worse than the
@@ -97,6 +105,8 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     course : Course
         If it was stopped before it checked what is held out, the model is not scored on that either.
     recall : Recall
+    old_score : Score, optional
+        Of the old model on what is held out.
 
     References
     ----------
@@ -104,8 +114,8 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     Breiman et al. (1984), Classification and Regression Trees (the simplest that is not surely worse).
     """
     model, score = trainer.model_with(course.weights), course.best_score
-    if trainer.model.trained and trainer.config.classes is None:  # a new head has no old weights
-        model, score = yield from _mixed_model(trainer, course)
+    if mixes(trainer):
+        model, score = yield from _mixed_model(trainer, course, old_score)
     instances = model.spec.meaning == "instances"
     # Many settings are tried for objects: by chance some look good, where nothing else can tell.
     sure = SURE if instances and score is None else LIKELY
@@ -122,21 +132,24 @@ def settle_events(trainer: Trainer, course: Course, recall: Recall) -> Generator
     return Settled(model, score, (yield from recall.compare_events(model, trainer.footing)))
 
 
-def _mixed_model(trainer: Trainer, course: Course) -> Generator[Event, None, tuple[Model, Score | None]]:
+def _mixed_model(
+    trainer: Trainer, course: Course, old_score: Score | None
+) -> Generator[Event, None, tuple[Model, Score | None]]:
     """Mix old and new weights; if nothing is held out, what was trained on decides, and there is no score."""
-    fields, judged = course.split.fields, course.best_score is not None
-    if not judged:
+    fields, old, before = course.split.fields, trainer.model.network.state_dict(), old_score
+    if course.best_score is None:
         fields = tuple(replace(field, validation=field.train) for field in fields)
-    old, found = trainer.model.network.state_dict(), list[tuple[Model, Score]]()
+        before = yield from score_events(trainer.model_with(old), fields, trainer.footing, MIXING)
+    assert before is not None
+    mixtures = list[tuple[Model, Score]]()
     for share in SHARES:
         model = trainer.model_with(mixed(old, course.weights, share))
-        found.append((model, (yield from score_events(model, fields, trainer.footing, "Mixing old and new"))))
-    (_, before), *mixtures = found
+        mixtures.append((model, (yield from score_events(model, fields, trainer.footing, MIXING))))
     chosen, score = mixtures[-1]
     if not surely_better(before.tally, score.tally):
         best = max((score for _, score in mixtures), key=lambda score: score.value)
         chosen, score = next(one for one in mixtures if not surely_better(one[1].tally, best.tally))
-    return chosen, score if judged else None
+    return chosen, None if course.best_score is None else score
 
 
 def mixed(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -97,7 +97,10 @@ def gap_of(fields: Sequence[Field], axis: int, gap_px: int) -> int:
 
 
 def divide(fields: Sequence[Field], strips: Strips, gap_px: int, *, instances: bool) -> list[Field]:
-    """Hold strips out of all fields of an image; pixels near them and objects that they divide are on neither side."""
+    """Hold strips out of all fields of an image; pixels near them and objects that they divide are on neither side.
+
+    Nothing is learnt either from what is unreviewed there.
+    """
     axis = strips.axis
     across = [_along(field, axis, places_of(field, axis)) for field in fields]
     inside = [_distance(places, strips.held) == 0 for places in across]
@@ -106,7 +109,8 @@ def divide(fields: Sequence[Field], strips: Strips, gap_px: int, *, instances: b
     for field, places, held in zip(fields, across, inside, strict=True):
         kept = field.train & ~np.isin(field.labels, divided)
         apart = _distance(places, strips.held) >= gap_px * field.source.scale[axis]
-        split.append(replace(field, train=kept & apart, validation=kept & held))
+        unreviewed = None if field.unreviewed is None else field.unreviewed & apart
+        split.append(replace(field, train=kept & apart, validation=kept & held, unreviewed=unreviewed))
     return split
 
 

@@ -230,12 +230,14 @@ def unreviewed(count=4):
     return replace(batch(), weight=torch.zeros_like(free), unreviewed=free)
 
 
-def trainer_that_is_sure(model, average):
-    """Whose average says `average` everywhere, and is sure of it."""
+def trainer_that_is_sure(model, average, begun=True):
+    """Whose average says `average` everywhere, and is sure of it; it has taken a step of which nothing is learnt."""
     trainer = Trainer(model, FineTuneConfig(batch=4, learning_rate=0.1), CPU)
     logits = torch.full((1, 3, 1, 1), -5.0)
     logits[:, average] = 5.0
     trainer.average.on_grid = lambda image: logits.expand(len(image), 3, *image.shape[2:])
+    if begun:
+        trainer.step(unreviewed(0), 0.0)
     return trainer
 
 
@@ -257,6 +259,23 @@ def test_of_unreviewed_pixels_is_learnt_what_the_average_is_sure_of(model):
 def test_early_in_a_training_the_average_is_not_trusted(model):
     losses = {share: trainer_that_is_sure(model, 2).step(unreviewed(), share) for share in (0, 0.05, 0.2, 0.3, 0.9)}
     assert losses[0] == losses[0.05] < losses[0.2] < losses[0.3] == losses[0.9]
+
+
+def test_what_was_spent_before_the_first_step_is_no_reason_to_trust_the_average(model):
+    trainer = trainer_that_is_sure(model, 2, begun=False)
+    assert trainer.step(unreviewed(), 0.4) == 0  # it still is the old model
+    assert trainer.step(unreviewed(), 0.8) > 0
+
+
+def test_a_speck_that_nobody_has_reviewed_counts_little(model):
+    losses = []
+    for pixels in (1, 32, 4 * 32):
+        patches = unreviewed(0)
+        patches.unreviewed[0].view(-1)[:pixels] = 1
+        losses.append(trainer_that_is_sure(model, 2).step(patches, 0.5))
+    whole = trainer_that_is_sure(model, 2).step(unreviewed(), 0.5)
+    assert 0 < losses[0] < 0.01 * whole
+    assert losses[0] < losses[1] < losses[2] < 0.5 * whole
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -69,7 +69,8 @@ def settled(monkeypatch, rates, checked=True, classes=None, forget=False, fitted
         in_time=lambda: True,
     )
     trainer = Trainer(start, FineTuneConfig(classes=classes), CPU)
-    return finish(settle_events(trainer, course, Recall(None, forget))), asked
+    old = found(rates.get(0.0, 0.5)) if checked else None
+    return finish(settle_events(trainer, course, Recall(None, forget), old)), asked
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ ENCODER_SHARE = 0.5
 # How much it counts to say the same as before of what was known before
 IMITATION = 1.5
 # How much it counts to agree on unreviewed pixels with what the running average says, where they are a tenth of a batch
-# or more; and the shares of the time for steps between which that begins: before it is better than the model that it
-# began with, only errors of that are repeated.
+# or more; and the shares of the time that is left at the first step between which that begins: before it is better than
+# the model that it began with, only errors of that are repeated.
 AGREEMENT, MANY_UNREVIEWED = 2.0, 0.1
 TRUST_FROM, TRUST_FULL = 0.05, 0.3
 
@@ -94,11 +94,11 @@ class Trainer:
             How much of the budget is spent, from 0 to 1: the learning rate falls with it.
         """
         if not self.steps:
-            self.begun_share = min(progress_share, 0.99)
+            self.begun_share = progress_share
         self._set_rate(progress_share)
         self._begin_to_learn(together=batch.rehearsed > 0 and self.parts == 1)
         self.optimizer.zero_grad(set_to_none=True)
-        trust = self._trust((progress_share - self.begun_share) / (1 - self.begun_share))
+        trust = self._trust((progress_share - self.begun_share) / max(1 - self.begun_share, 1e-6))
         each = trust / max(float(batch.unreviewed.sum()), MANY_UNREVIEWED * batch.unreviewed.numel())
         value = sum(self._learn(part, each * float(part.unreviewed.sum())) for part in batch.split(self.parts))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
@@ -209,7 +209,8 @@ class Trainer:
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         for number, remembered in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in remembered.items()}
-        return tensors | {"rates": torch.tensor(self.rates, dtype=torch.float64), "steps": torch.tensor(self.steps)}
+        numbers = {"rates": self.rates, "steps": self.steps, "begun_share": self.begun_share}
+        return tensors | {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` returned."""
@@ -222,6 +223,7 @@ class Trainer:
                 remembered.setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": remembered})
         self.rates, self.steps = state["rates"].tolist(), int(state["steps"])
+        self.begun_share = float(state["begun_share"])
 
     def _set_rate(self, progress_share: float) -> None:
         warm = min(1.0, (self.steps + 1) / WARM_UP_STEPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -23,18 +24,17 @@ from napari_unet.training.strips import (
     learnt_spans,
     more_strips,
 )
-from napari_unet.weights.divisions import Division, near
+from napari_unet.weights.divisions import Division, Planes, near
 from napari_unet.weights.spec import Meaning
 
 # Of so many images whole ones are held out: how a model does on other images is what matters, and parts of images that
 # it has learnt from do not tell it.
 MANY_IMAGES = 3
-# Of so many fields of fewer images whole slices or time points are.
-MANY_FIELDS = 5
+# Of so many slices or time points of fewer images whole ones are.
+MANY_PLANES = 5
 HELD_OUT = 0.2
-# So many ways are tried to hold out enough, but not most of the objects.
-DRAWS = 8
-MOST_HELD_OUT = 0.5
+# So many ways are tried to hold out enough, but not most of what could be learnt.
+DRAWS = 4
 MIN_PX = 1000
 # With fewer, chance is larger than anything that a fine-tuning changes.
 MIN_OBJECTS = 8
@@ -74,13 +74,13 @@ def hold_out(
 ) -> Split:
     """Hold out a part of the reviewed pixels; what was held out or trained on before keeps its role.
 
-    From three images on a fifth of them is held out whole, and at least one (of fewer than five the one that leaves
-    most objects to learn from). Of fewer images with five fields or more it is a fifth of these, in a row; the slices
-    or time points next to them, and what other slices show of their objects, belong to neither side.
-    Of less, and where no image can be spared, a quarter is held out, a strip at one end of what is reviewed through all
-    slices and time points of an image: pixels near the strip, and objects that it divides, belong to neither side. With
-    fewer than 1000 pixels, or 8 objects, held out a score would mean nothing: then all is trained on that was not held
-    out before.
+    From three images on a fifth of them is held out whole, and at least one (of three or four with objects the one that
+    leaves most of these to learn from). Of fewer images with five slices or time points or more it is a fifth of these,
+    in a row; those next to them, and what other slices show of their objects, belong to neither side.
+    Of less, and where nothing whole can be spared, a quarter of each image is held out, a strip at one end of what is
+    reviewed through all slices and time points: pixels near the strip, and objects that it divides, belong to neither
+    side. No more objects, or pixels of classes, are newly held out than are left to learn from. With fewer than 1000
+    pixels, or 8 objects, held out a score would mean nothing: then all is trained on that was not held out before.
 
     Of images that the model or an ancestor has seen, the same planes and strips are held out again. More is held out
     of what is new, where the held-out share would fall.
@@ -90,7 +90,7 @@ def hold_out(
     fields : sequence of Field
         With nothing held out yet.
     rng : numpy Generator
-        Chooses the fields, or the side of the cut.
+        Chooses the images or planes, or the side of the cut.
     meaning : "instances" | "semantic"
         Whether equal labels are one object.
     gap_px : int
@@ -114,19 +114,27 @@ def hold_out(
     def carried_out(plan: _Plan) -> Split:
         split = _divided(fields, images, plan, gap, instances=instances)
         divisions = tuple(_noted(image, plan.strips.get(i), plan.chosen, split) for i, image in enumerate(images))
-        pixels, objects = sum(int(one.validation.sum()) for one in split), _count(split) if instances else 0
+        pixels, objects = (
+            sum(int(one.validation.sum()) for one in split),
+            _count(split, "validation") if instances else 0,
+        )
         return Split(tuple(split), pixels, objects, divisions, _lineage(images, divisions, earlier))
 
-    few = MANY_IMAGES <= len(images) < MANY_FIELDS
-    for whole in (True, False):  # where no image can be spared, strips
-        tried = (carried_out(plan) for plan in _plans(fields, images, rng, gap, whole=whole))
-        enough = (one for one in tried if _suffices(one, instances))
-        if whole and instances:
-            enough = (one for one in enough if _mostly_learnt(one))
-        split = max(enough, key=_learnt, default=None) if whole and few and instances else next(enough, None)
-        if split is not None:
-            return split
-    split = carried_out(_as_before(images))
+    def fair(split: Split) -> bool:
+        new = _held_out(split, instances) - _held_out(before, instances)
+        return _suffices(split, instances) and new <= _left(split, instances)
+
+    before = carried_out(_as_before(images))
+    few = instances and MANY_IMAGES <= len(images) < MANY_IMAGES + 2
+    for whole in (True, False):
+        found = (split for plan in _plans(images, rng, gap, whole=whole) if fair(split := carried_out(plan)))
+        if few and whole:
+            best = max(found, key=lambda split: _left(split, instances), default=None)
+        else:
+            best = next(found, None)
+        if best is not None:
+            return best
+    split = before
     if _suffices(split, instances):
         return split
     if not any(one.train.any() for one in split.fields):
@@ -145,14 +153,14 @@ def _suffices(split: Split, instances: bool) -> bool:
     return enough and any(one.train.any() for one in split.fields)
 
 
-def _learnt(split: Split) -> int:
-    """How many objects are left to learn from."""
-    return len({(one.place[0], int(i)) for one in split.fields for i in ids_of(one, one.train)})
+def _held_out(split: Split, instances: bool) -> int:
+    """Count the objects, or pixels of classes, that are held out."""
+    return split.held_out_objects if instances else split.held_out_px
 
 
-def _mostly_learnt(split: Split) -> bool:
-    """Whether no more objects are held out than that most, or half of them, are left to learn from."""
-    return split.held_out_objects <= MOST_HELD_OUT * (split.held_out_objects + _learnt(split))
+def _left(split: Split, instances: bool) -> int:
+    """Count the objects, or pixels of classes, that are left to learn from."""
+    return _count(split.fields, "train") if instances else sum(int(one.train.sum()) for one in split.fields)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +170,14 @@ class _Seen:
     members: tuple[int, ...]
     fields: tuple[Field, ...]
     division: Division
+
+    @property
+    def planes(self) -> dict[Planes, list[int]]:
+        """Where its fields lie, each place once, with their numbers."""
+        found: dict[Planes, list[int]] = {}
+        for i, one in zip(self.members, self.fields, strict=True):
+            found.setdefault(planes_of(one), []).append(i)
+        return found
 
     @property
     def strips(self) -> Strips | None:
@@ -225,15 +241,12 @@ def _as_before(images: Sequence[_Seen]) -> _Plan:
     return _Plan({i: strips for i, image in enumerate(images) if (strips := image.strips) is not None})
 
 
-def _plans(
-    fields: Sequence[Field], images: Sequence[_Seen], rng: np.random.Generator, gap: _Gap, *, whole: bool
-) -> Iterator[_Plan]:
+def _plans(images: Sequence[_Seen], rng: np.random.Generator, gap: _Gap, *, whole: bool) -> Iterator[_Plan]:
     """Decide what else is held out, in several ways in random order: whole images or planes if `whole`, or strips."""
-    by_image = len(images) >= MANY_IMAGES
-    if whole and not by_image and len(fields) < MANY_FIELDS:
+    by_image = len(images) >= MANY_IMAGES and any(image.fresh for image in images)
+    if whole and len(images) < MANY_IMAGES and sum(len(image.planes) for image in images) < MANY_PLANES:
         return
-    units = _units(images, gap.planes, fresh=whole, by_image=by_image)
-    wanted = _wanted(images, max((share for share, _ in units), default=1.0), by_image=by_image)
+    units, wanted = _units(images, gap.planes, fresh=whole, by_image=by_image), _wanted(images, by_image=by_image)
     starts = rng.permutation(max(1, len(units)))
     known: list[_Plan] = []
     for draw in range(DRAWS):
@@ -242,9 +255,10 @@ def _plans(
             seen = images[i].fields
             strips[i] = more_strips(seen, old, images[i].division.train_spans, gap_of(seen, old.axis, gap.pixels), rng)
         first = int(starts[draw % len(starts)])
-        chosen = _in_a_row([*units[first:], *units[:first]], wanted)
+        chosen = frozenset().union(*[*units[first:], *units[:first]][: round(wanted)])
         for i, image in enumerate(images):
-            if (image.fresh and not whole) or (image.all_learnt and wanted > 0 and not chosen):
+            fresh = image.fresh and not whole and (wanted > 0 or not by_image)
+            if fresh or (image.all_learnt and wanted > 0 and not chosen):
                 cut = _cut(image, gap.pixels, rng)
                 strips |= {} if cut is None else {i: cut}
         plan = _Plan(strips, chosen)
@@ -253,47 +267,34 @@ def _plans(
             yield plan
 
 
-def _wanted(images: Sequence[_Seen], least: float, *, by_image: bool) -> float:
-    """How many more images, or fields, should be held out; of what nothing is held out yet, so many at least."""
+def _wanted(images: Sequence[_Seen], *, by_image: bool) -> float:
+    """How many more images, or planes, should be held out; at least one where nothing is yet."""
     total = held = 0.0
     for image in images:
-        roles = [image.division.role(planes_of(one)) for one in image.fields]
+        roles = [image.division.role(planes) for planes in image.planes]
         count = 1 if by_image else len(roles)
         total += count
         held += count * (roles.count("held-out") / len(roles) if image.strips is None else HELD_OUT_OF_ONE)
-    wanted = HELD_OUT * total - held
-    return wanted if held else max(least, wanted)
+    wanted = max(0.0, HELD_OUT * total - held)
+    return wanted if held else max(1.0, wanted)
 
 
-def _units(images: Sequence[_Seen], gap: int, *, fresh: bool, by_image: bool) -> list[tuple[float, frozenset[int]]]:
-    """List what can be held out, with its share of an image or number of fields.
+def _units(images: Sequence[_Seen], gap: int, *, fresh: bool, by_image: bool) -> list[frozenset[int]]:
+    """List what can be held out, as numbers of fields: images that nobody has used yet, or planes.
 
-    If images are counted, one that nobody has used yet is held out as a whole. Of others it is fields that do not show
-    the next slice of what was learnt from.
+    No planes that show the next slice of what was learnt from, and of images that nobody has used only if `fresh`.
     """
     units = []
     for image in images:
-        if image.strips is not None or (image.fresh and not fresh):
-            continue
-        if image.fresh and by_image:
-            units.append((1.0, frozenset(image.members)))
-            continue
-        share = 1 / len(image.fields) if by_image else 1.0
-        for i, one in zip(image.members, image.fields, strict=True):
-            planes = planes_of(one)
-            if image.division.role(planes) is None and not near(planes, image.division.train_planes, gap):
-                units.append((share, frozenset([i])))
-    return sorted(units, key=lambda unit: min(unit[1]))
-
-
-def _in_a_row(units: Sequence[tuple[float, frozenset[int]]], wanted: float) -> frozenset[int]:
-    """Take from the first unit on as many as come closest to what is wanted."""
-    chosen: frozenset[int] = frozenset()
-    for share, members in units:
-        if share / 2 >= wanted:
-            break
-        chosen, wanted = chosen | members, wanted - share
-    return chosen
+        if by_image and image.fresh and fresh:
+            units.append(frozenset(image.members))
+        elif not by_image and image.strips is None and (fresh or not image.fresh):
+            units += [
+                frozenset(members)
+                for planes, members in sorted(image.planes.items())
+                if image.division.role(planes) is None and not near(planes, image.division.train_planes, gap)
+            ]
+    return units
 
 
 def _cut(image: _Seen, gap_px: int, rng: np.random.Generator) -> Strips | None:
@@ -361,5 +362,6 @@ def _lineage(
     return tuple(noted)
 
 
-def _count(fields: Sequence[Field]) -> int:
-    return len({(one.place[0], int(i)) for one in fields for i in ids_of(one, one.validation)})
+def _count(fields: Sequence[Field], side: Literal["train", "validation"]) -> int:
+    """Count the objects on one side; one that is seen in several slices counts once."""
+    return len({(one.place[0], int(i)) for one in fields for i in ids_of(one, getattr(one, side))})

@@ -40,10 +40,11 @@ def first_strip(fields: Sequence[Field], rng: np.random.Generator) -> Strips | N
     if not len(spans[0]):
         return None
     axis = int(np.argmax([np.ptp(span) for span in spans]))
-    places = np.concatenate([np.repeat(places_of(one, axis), _profile(one, axis)) for one in fields])
+    size = int(spans[axis].max()) + 1
+    below = np.cumsum(sum(np.bincount(places_of(one, axis), _profile(one, axis), size)[:size] for one in fields))
     flip = bool(rng.integers(2))
-    cut = int(np.quantile(places, HELD_OUT_OF_ONE if flip else 1 - HELD_OUT_OF_ONE))
-    span = (int(places.min()), cut) if flip else (cut, int(places.max()) + 1)
+    cut = int(np.searchsorted(below, (HELD_OUT_OF_ONE if flip else 1 - HELD_OUT_OF_ONE) * below[-1]))
+    span = (int(spans[axis].min()), cut) if flip else (cut, size)
     return Strips(axis, (span,) if span[0] < span[1] else ())
 
 
@@ -253,5 +254,9 @@ def _divided(fields: Sequence[Field], inside: Sequence[Bools]) -> npt.NDArray[np
 
 def ids_of(field: Field, where: Bools) -> npt.NDArray[np.uint32]:
     """Return the ids of the objects in a part of a field."""
-    found: npt.NDArray[np.uint32] = np.unique(field.labels[where])
+    labels = field.labels[where]
+    if labels.max(initial=0) < labels.size:  # several times as fast
+        found: npt.NDArray[np.uint32] = np.flatnonzero(np.bincount(labels)).astype(np.uint32)
+    else:
+        found = np.unique(labels)
     return found[found > 0]

@@ -261,10 +261,14 @@ def test_early_in_a_training_the_average_is_not_trusted(model):
     assert losses[0] == losses[0.05] < losses[0.2] < losses[0.3] == losses[0.9]
 
 
-def test_what_was_spent_before_the_first_step_is_no_reason_to_trust_the_average(model):
+@pytest.mark.parametrize("first", [0.4, 1.0])
+def test_what_was_spent_before_the_first_step_is_no_reason_to_trust_the_average(model, first):
     trainer = trainer_that_is_sure(model, 2, begun=False)
-    assert trainer.step(unreviewed(), 0.4) == 0  # it still is the old model
-    assert trainer.step(unreviewed(), 0.8) > 0
+    assert trainer.step(unreviewed(), first) == 0  # it still is the old model
+    restored = trainer_that_is_sure(model, 2)
+    restored.restore({name: tensor.clone() for name, tensor in trainer.state().items()})
+    assert trainer.step(unreviewed(), 0.42) == restored.step(unreviewed(), 0.42) == 0
+    assert trainer.step(unreviewed(), 2.0) > 0
 
 
 def test_a_speck_that_nobody_has_reviewed_counts_little(model):

@@ -9,11 +9,12 @@ from napari_unet.training.pairs import Field
 from napari_unet.training.splitting import GAP_PX, hold_out
 
 
-def field(shape=(120, 160), objects=48, reviewed=None):
+def field(shape=(120, 160), objects=48, reviewed=None, within=None):
+    """Squares at random places, or all within so many columns at the left."""
     labels = np.zeros(shape, np.uint32)
     rng = np.random.default_rng(0)
     for number in range(1, objects + 1):
-        y, x = (int(rng.integers(0, size - 14)) for size in shape)
+        y, x = (int(rng.integers(0, size - 14)) for size in (shape[0], within or shape[1]))
         labels[y : y + 12, x : x + 12] = number
     train = np.ones(shape, bool) if reviewed is None else reviewed
     return Field(
@@ -131,6 +132,52 @@ def test_the_only_image_full_of_objects_is_not_held_out_whole(objects):
         assert split.held_out_objects >= 8
         learnt = {(i, int(n)) for i, one in enumerate(split.fields) for n in np.unique(one.labels[one.train]) if n}
         assert len(learnt) >= split.held_out_objects
+
+
+@pytest.mark.parametrize("objects", [(12,), (5, 40, 5)])
+def test_no_strip_is_held_out_that_leaves_nothing_to_learn_from(objects):
+    fields = [replace(field(objects=n, within=40), place=(i, 0, 0)) for i, n in enumerate(objects)]
+    for seed in range(8):
+        split = hold_out(fields, np.random.default_rng(seed))
+        learnt = {(i, int(n)) for i, one in enumerate(split.fields) for n in np.unique(one.labels[one.train]) if n}
+        assert len(learnt) >= max(8, split.held_out_objects)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_was_held_out_before_is_no_reason_to_hold_out_more(seed):
+    first = [replace(field(), place=(i, 0, 0), name=f"image {i}") for i in range(5)]
+    before = hold_out(first, np.random.default_rng(seed))
+    (held,) = [one for one in before.fields if one.validation.any()]
+    old = next(one for one in first if one.name == held.name)
+    new = [replace(field(objects=15), place=(i, 0, 0), name=f"image {i}") for i in (7, 8)]
+    after = hold_out([old, *new], np.random.default_rng(seed), earlier=before.lineage)
+    assert [bool(one.validation.any()) for one in after.fields] == [True, False, False]
+    assert all(one.train.all() for one in after.fields[1:])
+
+
+def test_of_new_slices_of_a_known_stack_a_fifth_is_held_out():
+    first = [replace(field(objects=2), place=(i, 0, 0), name=f"stack {i}") for i in range(3)]
+    before = hold_out(first, np.random.default_rng(0))
+    assert before.held_out_px == 0
+    more = [replace(one, name="stack 0") for one in stacks(22)[2:]]
+    for seed in range(6):
+        after = hold_out([*first, *more], np.random.default_rng(seed), earlier=before.lineage)
+        assert 3 <= sum(one.validation.any() for one in after.fields) <= 5
+        assert after.held_out_objects < 300
+
+
+def test_two_layers_of_a_slice_are_held_out_together():
+    fields = stacks(6)
+    half = np.zeros(fields[0].train.shape, bool)
+    half[:60] = True
+    layers = [replace(one, train=half if first else ~half) for first in (True, False) for one in fields]
+    for seed in range(8):
+        split = hold_out(layers, np.random.default_rng(seed))
+        upper, lower = (
+            {one.place for one in part if one.validation.any()} for part in (split.fields[:6], split.fields[6:])
+        )
+        assert upper == lower
+        assert len(upper) == 1
 
 
 def stacks(*depths):

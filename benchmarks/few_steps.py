@@ -29,7 +29,7 @@ MARGIN_PX = 20
 class UsualTrainer(Trainer):
     """Normalizes by the statistics of each batch."""
 
-    def _begin_to_learn(self) -> None:
+    def _begin_to_learn(self, *, together: bool) -> None:  # noqa: ARG002  # as usual, whatever is in the batch
         self.network.train()
 
 

@@ -47,7 +47,7 @@ class HeadTrainer(Trainer):
 
     head = "classes"
 
-    def _learn(self, batch: Batch) -> float:
+    def _learn(self, batch: Batch, trust: float) -> float:  # noqa: ARG002  # all of these images is reviewed
         target, weight = patch_targets(batch.target)
         weight, ids = weight * batch.weight, batch.target.numpy().astype(np.int32)
         with self._precision():

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
+
+import napari_unet as nu
+from napari_unet.events import finish
+from napari_unet.training.fit import as_pair
+from napari_unet.training.pairs import load_fields
 
 decoding = pytest.importorskip("benchmarks.heads.decoding")
 targets = pytest.importorskip("benchmarks.heads.targets")
+training = pytest.importorskip("benchmarks.heads.training")
+few_steps = pytest.importorskip("benchmarks.few_steps")
 
 
 @pytest.fixture
@@ -52,3 +60,33 @@ def test_each_decoder_finds_touching_objects_again_in_perfect_maps(touching, way
     pairs = np.unique(np.stack([found[touching[0] > 0], touching[0][touching[0] > 0]]), axis=1)
     assert pairs.shape[1] == 3
     assert (found[touching[0] == 0] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    """A small model, and a field of which only the left half is reviewed."""
+    model = nu.new_model("unet", width=4, depth=2).with_spec(trained=True)
+    labels = np.kron(np.arange(64).reshape(8, 8) % 3, np.ones((16, 16))).astype(np.uint32)
+    reviewed = np.zeros(labels.shape, bool)
+    reviewed[:, :64] = True
+    pair = as_pair(((labels > 0).astype(np.float32), labels, reviewed), None, "squares")
+    return model, finish(load_fields([pair], model.spec, 16))
+
+
+@pytest.mark.parametrize(("head", "outputs"), [("classes", 3), ("distance", 4), ("flows", 5)])
+def test_each_head_is_trained(learnt, head, outputs):
+    base, fields = learnt
+    predict, steps = training.trained(base, fields, training.HeadCell("colour", "bundled", head, 0.5, 0))
+    assert steps > 0
+    maps = predict(torch.from_numpy(fields[0].image))
+    assert maps.shape == (outputs, *fields[0].train.shape)
+    assert maps[:3].sum(axis=0) == pytest.approx(1, abs=1e-3)
+
+
+def test_only_the_usual_way_changes_what_normalization_remembers(learnt):
+    model, fields = learnt
+    kept, usual = (few_steps.trained(kind, model, fields, 2) for kind in (few_steps.Trainer, few_steps.UsualTrainer))
+    name = "encoder.0.0.norm.running_mean"
+    old, same, changed = (one.network.state_dict()[name] for one in (model, kept, usual))
+    assert torch.equal(old, same)
+    assert not torch.equal(old, changed)

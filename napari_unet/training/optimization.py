@@ -98,9 +98,8 @@ class Trainer:
         self._set_rate(progress_share)
         self._begin_to_learn(together=batch.rehearsed > 0 and self.parts == 1)
         self.optimizer.zero_grad(set_to_none=True)
-        trust = self._trust((progress_share - self.begun_share) / max(1 - self.begun_share, 1e-6))
-        each = trust / max(float(batch.unreviewed.sum()), MANY_UNREVIEWED * batch.unreviewed.numel())
-        value = sum(self._learn(part, each * float(part.unreviewed.sum())) for part in batch.split(self.parts))
+        trust = self._trust(batch, progress_share)
+        value = sum(self._learn(part, trust * float(part.unreviewed.sum())) for part in batch.split(self.parts))
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             self._mend()
@@ -110,10 +109,11 @@ class Trainer:
         self._follow()
         return value
 
-    @staticmethod
-    def _trust(progress_share: float) -> float:
-        """How much it counts by now to agree with the running average where nobody has reviewed anything."""
-        return AGREEMENT * min(1.0, max(0.0, (progress_share - TRUST_FROM) / (TRUST_FULL - TRUST_FROM)))
+    def _trust(self, batch: Batch, progress_share: float) -> float:
+        """How much it counts by now to agree with the running average, for each pixel that nobody has reviewed."""
+        progress = (progress_share - self.begun_share) / max(1 - self.begun_share, 1e-6)
+        trust = AGREEMENT * min(1.0, max(0.0, (progress - TRUST_FROM) / (TRUST_FULL - TRUST_FROM)))
+        return trust / max(float(batch.unreviewed.sum()), MANY_UNREVIEWED * batch.unreviewed.numel())
 
     def _begin_to_learn(self, *, together: bool) -> None:
         """Prepare the layers for a step; those that normalize by remembered statistics may have to keep them.

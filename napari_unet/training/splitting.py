@@ -114,27 +114,18 @@ def hold_out(
     def carried_out(plan: _Plan) -> Split:
         split = _divided(fields, images, plan, gap, instances=instances)
         divisions = tuple(_noted(image, plan.strips.get(i), plan.chosen, split) for i, image in enumerate(images))
-        pixels, objects = (
-            sum(int(one.validation.sum()) for one in split),
-            _count(split, "validation") if instances else 0,
-        )
+        objects = _count(split, "validation") if instances else 0
+        pixels = sum(int(one.validation.sum()) for one in split)
         return Split(tuple(split), pixels, objects, divisions, _lineage(images, divisions, earlier))
 
-    def fair(split: Split) -> bool:
-        new = _held_out(split, instances) - _held_out(before, instances)
-        return _suffices(split, instances) and new <= _left(split, instances)
-
-    before = carried_out(_as_before(images))
+    split = carried_out(_as_before(images))
     few = instances and MANY_IMAGES <= len(images) < MANY_IMAGES + 2
     for whole in (True, False):
-        found = (split for plan in _plans(images, rng, gap, whole=whole) if fair(split := carried_out(plan)))
-        if few and whole:
-            best = max(found, key=lambda split: _left(split, instances), default=None)
-        else:
-            best = next(found, None)
+        tried = (carried_out(plan) for plan in _plans(images, rng, gap, whole=whole))
+        fair = (one for one in tried if _is_fair(one, split, instances))
+        best = max(fair, key=lambda one: _left(one, instances), default=None) if few and whole else next(fair, None)
         if best is not None:
             return best
-    split = before
     if _suffices(split, instances):
         return split
     if not any(one.train.any() for one in split.fields):
@@ -153,9 +144,10 @@ def _suffices(split: Split, instances: bool) -> bool:
     return enough and any(one.train.any() for one in split.fields)
 
 
-def _held_out(split: Split, instances: bool) -> int:
-    """Count the objects, or pixels of classes, that are held out."""
-    return split.held_out_objects if instances else split.held_out_px
+def _is_fair(split: Split, before: Split, instances: bool) -> bool:
+    """Whether enough is held out, and no more of it newly than is left to learn from."""
+    held, old = (one.held_out_objects if instances else one.held_out_px for one in (split, before))
+    return _suffices(split, instances) and held - old <= _left(split, instances)
 
 
 def _left(split: Split, instances: bool) -> int:

@@ -36,16 +36,14 @@ def first_strip(fields: Sequence[Field], rng: np.random.Generator) -> Strips | N
 
     None if nothing is reviewed.
     """
-    spans = [_reviewed_places(fields, axis) for axis in (0, 1)]
-    if not len(spans[0]):
+    weights = [_reviewed_pixels(fields, axis)[0] for axis in (0, 1)]
+    places = [np.flatnonzero(line) for line in weights]
+    if not len(places[0]):
         return None
-    axis = int(np.argmax([np.ptp(span) for span in spans]))
-    size = int(spans[axis].max()) + 1
-    below = np.cumsum(sum(np.bincount(places_of(one, axis), _profile(one, axis), size)[:size] for one in fields))
-    flip = bool(rng.integers(2))
-    cut = int(np.searchsorted(below, (HELD_OUT_OF_ONE if flip else 1 - HELD_OUT_OF_ONE) * below[-1]))
-    span = (int(spans[axis].min()), cut) if flip else (cut, size)
-    return Strips(axis, (span,) if span[0] < span[1] else ())
+    axis = int(np.argmax([np.ptp(seen) for seen in places]))
+    run = int(places[axis][0]), int(places[axis][-1]) + 1
+    wanted = HELD_OUT_OF_ONE * float(weights[axis].sum())
+    return Strips(axis, (_end_of(run, weights[axis], wanted, bool(rng.integers(2))),))
 
 
 def more_strips(

@@ -34,7 +34,7 @@ test: system $(STAMP)  ## Run the tests (about ten minutes on two cores)
 	$(PYTHON_IN_VENV) -m pytest $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 test-all: system $(STAMP)  ## Run the slow tests too, and those for a GPU where there is one
-	$(PYTHON_IN_VENV) -m pytest -m "" $(PYTEST_PROCESSES) $(PYTEST_ARGS)
+	$(PYTHON_IN_VENV) -m pytest -m "" -o faulthandler_timeout=3600 $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 check: lint types floors manifest workflow docs  ## Run every check but the tests
 

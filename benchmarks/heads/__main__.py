@@ -30,7 +30,7 @@ import napari_unet as nu
 from benchmarks.annotation.cells import keep, read
 from benchmarks.annotation.images import Kind, Sample, divided
 from benchmarks.annotation.scoring import mean_scores, score_objects
-from benchmarks.heads.decoding import Seen, decoded, fitted, prepared
+from benchmarks.heads.decoding import Seen, decoded, fitted
 from benchmarks.heads.targets import Array
 from benchmarks.heads.training import OUTPUTS, HeadCell, trained
 from napari_unet.events import finish
@@ -45,7 +45,7 @@ FITTED_ON, FITTED_PX, MEASURED_ON, MEASURED_PX = 8, 256, 20, 512
 def measured(to_fit: Seen, seen: Seen, way: str) -> dict[str, Any]:
     """Score one decoder on (maps, truth), with settings that were fitted on others."""
     settings, begun = fitted(to_fit, way), time.process_time()
-    found = [decoded(prepared(maps, way), way, *settings) for maps, _ in seen]
+    found = [decoded(maps, way, *settings) for maps, _ in seen]
     decoding_s = (time.process_time() - begun) / sum(true.size / 1e6 for _, true in seen)
     scores = [score_objects(labels, true) for labels, (_, true) in zip(found, seen, strict=True)]
     each = [round(score["ap50"], 4) for score in scores]

@@ -44,7 +44,7 @@ def test_flows_lead_to_the_middle_and_never_to_a_neighbour(touching):
     assert np.linalg.norm(flows, axis=1)[touching == 0].max() == 0
 
 
-@pytest.mark.parametrize(("way", "other"), [("classes", 0.5), ("distance", 0.2), ("flows", (2, 2))])
+@pytest.mark.parametrize(("way", "other"), [("classes", 0.5), ("distance", 0.2), ("flows", 2)])
 def test_each_decoder_finds_touching_objects_again_in_perfect_maps(touching, way, other):
     inside = targets.distance_targets(touching)
     background = (touching == 0).astype(np.float32)
@@ -55,7 +55,7 @@ def test_each_decoder_finds_touching_objects_again_in_perfect_maps(touching, way
         "flows": list(decoding.FLOW_SCALE * targets.flow_targets(touching)[0]),
     }
     maps = np.stack([background[0], interior[0], 1 - background[0] - interior[0], *extra[way]])
-    found = decoding.decoded(decoding.prepared(maps, way), way, 0.5, other)
+    found = decoding.decoded(maps, way, 0.5, other)
     assert found.max() == 3
     pairs = np.unique(np.stack([found[touching[0] > 0], touching[0][touching[0] > 0]]), axis=1)
     assert pairs.shape[1] == 3

@@ -30,7 +30,7 @@ help:  ## Show this list
 demo: system $(STAMP)  ## Segment a real image in napari; leaves masks, table and screenshot in demo-output/
 	sh scripts/demo.sh $(PYTHON_IN_VENV) $(DEMO_OUT)
 
-test: system $(STAMP)  ## Run the tests (about ten minutes on two cores)
+test: system $(STAMP)  ## Run the tests (about 20 minutes on two cores)
 	$(PYTHON_IN_VENV) -m pytest $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 test-all: system $(STAMP)  ## Run the slow tests too, and those for a GPU where there is one

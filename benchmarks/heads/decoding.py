@@ -10,10 +10,10 @@ from scipy import ndimage as ndi
 from skimage.morphology import h_maxima
 
 from benchmarks.annotation.scoring import score_objects
+from benchmarks.heads.following import find_by_flows
 from benchmarks.heads.targets import Array
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.flooding import flooded
-from napari_unet.objects.following import find_by_flows
 from napari_unet.objects.labelling import find_instances, tidy
 
 THRESHOLDS = (0.4, 0.55, 0.7, 0.85)

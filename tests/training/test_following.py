@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_unet.objects.following import ends_of, find_by_flows
+following = pytest.importorskip("benchmarks.heads.following")
+ends_of, find_by_flows = following.ends_of, following.find_by_flows
 
 
 def flows_to(middles, labels):

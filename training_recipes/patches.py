@@ -30,12 +30,22 @@ DISTANCE_PX = 8.0
 
 
 class Batch(NamedTuple):
-    """Patches of one step: image (N, 1, Y, X), target (N, Y, X) int64, weight and distance (N, Y, X) float32."""
+    """Patches of one step.
+
+    Attributes
+    ----------
+    image : (N, 1, [Z,] Y, X) float32
+    target : (N, [Z,] Y, X) int64
+    weight, distance : (N, [Z,] Y, X) float32
+    labels : (N, Y, X) int32, optional
+        Object ids, from which flows are made.
+    """
 
     image: Tensor
     target: Tensor
     weight: Tensor
     distance: Tensor
+    labels: Tensor | None = None
 
 
 class Sampler:
@@ -65,7 +75,8 @@ class Sampler:
         weight = torch.where(weight > 1, TOUCHING_WEIGHT, 1.0)
         distance = np.stack([ndi.distance_transform_edt(plane == INTERIOR) for plane in target.numpy()])
         image = torch.from_numpy(np.stack([image for image, _, _ in drawn]))[:, None]
-        return Batch(image, target, weight * inside, torch.from_numpy(distance).float().clamp_max(DISTANCE_PX))
+        away = torch.from_numpy(distance).float().clamp_max(DISTANCE_PX)
+        return Batch(image, target, weight * inside, away, labels)
 
     def _patch(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], npt.NDArray, npt.NDArray]:
         k = int(rng.choice(len(self.planes), p=self.shares))

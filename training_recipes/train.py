@@ -2,9 +2,10 @@
 
     python training_recipes/train.py NAME --data FOLDER --work FOLDER
 
-NAME is `nuclei`, `nuclei-fluorescence` or `nuclei-small`. The data are described in `docs/models.md`. The work folder
-keeps a checkpoint: the same command goes on where it was interrupted. Every random choice
-comes from the seed and the number of the step. `publish.py` makes the bundled file of the last checkpoint.
+NAME is `nuclei`, `nuclei-fluorescence` or `nuclei-small`. The data are described in `docs/models.md`. A model learns
+classes, and then flows as well if its recipe says so. The work folder keeps a checkpoint of each: the same command goes
+on where it was interrupted. Every random choice comes from the seed and the number of the step. `publish.py` makes the
+bundled file of the last checkpoint.
 A graphics card is used where there is one; then patches are best drawn by other processes (``--workers 8``).
 """
 
@@ -25,8 +26,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 import napari_unet as nu
+from napari_unet.training.flows import flow_loss
 from napari_unet.training.losses import segmentation_loss
+from napari_unet.weights.flows import with_flows
 from napari_unet.weights.model import Model
+from napari_unet.weights.spec import INSTANCE_CLASSES
 from patches import Batch, Sampler
 from planes import NORMALIZATION, as_planes, held_out_names, read_samples
 
@@ -45,8 +49,10 @@ class Recipe:
     ----------
     steps, batch : int
         Optimizer steps, and patches a step.
+    flow_steps : int
+        Steps after these that learn flows as well.
     learning_rate : float
-        At its highest; it falls to zero over the last third of the steps.
+        At its highest; it falls to zero over the last third of the steps. Half of it where flows are learnt, too.
     shares : dict
         How much of the patches each kind of image gives.
     variant, options
@@ -58,6 +64,7 @@ class Recipe:
     """
 
     steps: int
+    flow_steps: int = 0
     batch: int = 6
     learning_rate: float = 2e-3
     shares: dict[str, float] = field(default_factory=lambda: {"fluo": 0.6, "colour": 0.3, "bright": 0.1})
@@ -70,8 +77,8 @@ class Recipe:
 # Fits into 1 MB, and an image takes a third of the time.
 SMALL = {"widths": (8, 16, 32, 48, 64)}
 RECIPES = {
-    "nuclei": Recipe(steps=20000),
-    "nuclei-fluorescence": Recipe(steps=14000, shares={"fluo": 1.0}),
+    "nuclei": Recipe(steps=20000, flow_steps=8000),
+    "nuclei-fluorescence": Recipe(steps=14000, flow_steps=8000, shares={"fluo": 1.0}),
     "nuclei-small": Recipe(steps=6000, options=SMALL, teacher="nuclei"),
 }
 
@@ -83,7 +90,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--start", help="model to start from instead of the recipe's")
-    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's; 0 learns flows at once")
+    parser.add_argument("--flow-steps", type=int, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0, help="processes that draw patches; 0: this one")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -92,13 +100,21 @@ def main() -> None:
     recipe = RECIPES[args.name]
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    run = Run(recipe, args.start or recipe.start, args.steps or recipe.steps, torch.device(args.device))
-    run.resume(args.work / f"{args.name}.pt")
     held_out = held_out_names(args.data / "train")
     samples = [s for s in read_samples(args.data / "train", list(recipe.shares)) if s.image.name not in held_out]
-    sampler = Sampler(as_planes(samples, recipe.shares), recipe.batch, seed=0)
-    steps = range(run.step, run.steps)
-    run.train(DataLoader(sampler, batch_size=None, sampler=steps, num_workers=args.workers))
+    planes = as_planes(samples, recipe.shares)
+    start, steps = args.start or recipe.start, recipe.steps if args.steps is None else args.steps
+    flow_steps = recipe.flow_steps if args.flow_steps is None else args.flow_steps
+    phases = [(f"{args.name}-classes", steps, False), (args.name, flow_steps, True)]
+    for name, steps, flows in phases if flow_steps else [(args.name, steps, False)]:
+        if steps:
+            run = Run(recipe, start, steps, flows=flows, device=torch.device(args.device))
+            run.resume(args.work / f"{name}.pt")
+            sampler = Sampler(planes, recipe.batch, seed=int(flows))
+            run.train(
+                DataLoader(sampler, batch_size=None, sampler=range(run.step, run.steps), num_workers=args.workers)
+            )
+            start = str(args.work / f"{name}.safetensors")
 
 
 class Run:
@@ -110,12 +126,16 @@ class Run:
     start : str
         Name or file of the model to start from; none if empty.
     steps : int
+    flows : bool
+        Whether flows are learnt as well.
     device : torch.device
     """
 
-    def __init__(self, recipe: Recipe, start: str, steps: int, device: torch.device) -> None:
-        self.recipe, self.steps, self.step, self.device = recipe, steps, 0, device
+    def __init__(self, recipe: Recipe, start: str, steps: int, *, flows: bool, device: torch.device) -> None:
+        self.recipe, self.steps, self.step, self.flows, self.device = recipe, steps, 0, flows, device
+        self.rate = recipe.learning_rate / 2 if flows else recipe.learning_rate
         self.model = nu.load_model(start) if start else nu.new_model(recipe.variant, in_channels=1, **recipe.options)
+        self.model = with_flows(self.model) if flows else self.model
         self.teacher = nu.load_model(recipe.teacher).network.eval().to(device) if recipe.teacher else None
         self.layout = torch.channels_last if self.model.spec.dims == 2 else torch.channels_last_3d
         self.network = copy.deepcopy(self.model.network).to(device, memory_format=self.layout)
@@ -130,7 +150,7 @@ class Run:
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 1e-2},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
         self.path: Path | None = None
         self.cpu_s = 0.0
 
@@ -175,7 +195,7 @@ class Run:
         # Constant, then falling: a run can be made longer or shorter until it begins to fall.
         left = (self.steps - self.step) / (FALLING_SHARE * self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * min(1.0, (self.step + 1) / WARM_UP_STEPS, left)
+            group["lr"] = self.rate * min(1.0, (self.step + 1) / WARM_UP_STEPS, left)
         self.network.train()
         self.features.clear()
         image = batch.image.to(self.device, memory_format=self.layout)
@@ -184,7 +204,9 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.network(image)
             distance = self.distance(self.features[-1])[:, 0]
-        loss = segmentation_loss(logits, target, weight, "softmax")
+        loss = segmentation_loss(logits[:, : len(INSTANCE_CLASSES)], target, weight, "softmax")
+        if self.flows and batch.labels is not None:
+            loss = loss + flow_loss(logits, batch.labels.to(self.device), (weight > 0).float())
         counts = (weight > 0).float()
         wrong = F.smooth_l1_loss(distance.float(), away, reduction="none")
         loss = loss + DISTANCE_SHARE * (wrong * counts).sum() / counts.sum().clamp_min(1)
@@ -201,7 +223,7 @@ class Run:
         """Cross-entropy with the probabilities of the teacher (Hinton et al. 2015, https://arxiv.org/abs/1503.02531)."""
         assert self.teacher is not None
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
-            wanted = torch.softmax(self.teacher(image).float(), dim=1)
+            wanted = torch.softmax(self.teacher(image)[:, : len(INSTANCE_CLASSES)].float(), dim=1)
         return -(wanted * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
     @torch.no_grad()

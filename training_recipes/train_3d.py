@@ -75,7 +75,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    run = Run(RECIPE, RECIPE.start, args.steps, torch.device(args.device))
+    run = Run(RECIPE, RECIPE.start, args.steps, flows=False, device=torch.device(args.device))
     run.resume(args.work / f"{NAME}.pt")
     steps = range(run.step, run.steps)
     run.train(DataLoader(VolumeSampler(RECIPE.batch, seed=0), batch_size=None, sampler=steps, num_workers=args.workers))

@@ -28,7 +28,8 @@ class Answering(nn.Module):
     """A copy of the network on the processor, which gives an output on the grid of the image.
 
     What the network loses at the border is mirrored around the image, a finer output is averaged, and
-    the activation of the model follows if probabilities are wanted.
+    the activation of the model follows if probabilities are wanted. Flows are left out: other programs cannot follow
+    them.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ class Answering(nn.Module):
         check_network(model)
         self.network = copy.deepcopy(model.network).cpu().float()
         self.geometry: NetworkOptions = model.network.geometry
-        self.activation = model.activation if output == "probabilities" else "none"
+        self.activation = model.spec.class_activation if output == "probabilities" else "none"
+        self.classes = len(model.spec.classes)
         self.in_channels = model.network.in_channels
         self.eval()
 
@@ -56,7 +58,7 @@ class Answering(nn.Module):
         geometry = self.geometry
         if geometry.margin:
             image = F.pad(image, (geometry.margin,) * 2 * geometry.dims, mode="reflect")
-        answer: Tensor = self.network(image)
+        answer: Tensor = self.network(image)[:, : self.classes]
         if geometry.scale > 1:
             answer = MEAN_OVER[geometry.dims](answer, geometry.scale)
         if self.activation == "softmax":

@@ -121,7 +121,7 @@ def _probabilities(
     """Return the maps of the last segmentation and their names, where they lie on the labels."""
     if kept is None or tuple(kept.probabilities.shape[1:]) != tuple(shape):
         return None, ()
-    return open_map(kept.probabilities), kept.spec.classes
+    return open_map(kept.probabilities)[: len(kept.spec.classes)], kept.spec.classes
 
 
 def _provenance(desk: Desk, layer: Labels, image: Image | None, kept: Kept | None) -> Provenance:

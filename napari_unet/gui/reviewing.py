@@ -241,7 +241,7 @@ class Reviewing:
         if kept is None or kept.image != self._desk.state.image or kept.frame.shape != correction.data.shape:
             return None
         with contextlib.suppress(ImageError):
-            return open_array(kept.probabilities)
+            return open_array(kept.probabilities)[: len(kept.spec.classes)]
         return None
 
     # -- what happens meanwhile -----------------------------------------------------

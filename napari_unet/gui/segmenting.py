@@ -217,13 +217,13 @@ class Segmenting:
 
     def _request(self, job: Job, refs: list[ArrayRef]) -> tuple[SegmentRequest, int]:
         """Stage the image and reserve the results, or take those of an interrupted run; runs in a thread."""
-        scratch, classes = self._desk.scratch, len(job.model.spec.classes)
+        scratch, outputs = self._desk.scratch, len(job.model.spec.outputs)
         image = self._desk.stage_image(job.image)
         refs.append(image.array)
         pixels = checksum(image.array, scratch.folder) if job.region is None else 0
         unfinished = self._continuing.matching(job, pixels) if job.region is None else None
         if unfinished is None:
-            probabilities = scratch.array((classes, *job.shape), np.float32)
+            probabilities = scratch.array((outputs, *job.shape), np.float32)
         else:
             probabilities = unfinished.probabilities
         refs.append(probabilities)

@@ -26,6 +26,8 @@ MARGIN_PX = 2
 class Reordered:
     """An array with the class first and then the user's axes, written as (K, T, Z, Y, X).
 
+    What a network gives besides classes, flows, is left out where the array has no room for it.
+
     Parameters
     ----------
     array : numpy or Zarr array
@@ -40,7 +42,9 @@ class Reordered:
     def put(self, window: Window, values: Block) -> None:
         """Write (K, T, Z, Y, X) values to a window along T, Z, Y and X."""
         wanted = {"C": slice(None), **{axis: slice(*part) for axis, part in zip("TZYX", window, strict=True)}}
-        self.array[tuple(wanted[axis] for axis in self.axes)] = from_canonical(values.swapaxes(0, 1), self.axes)
+        self.array[tuple(wanted[axis] for axis in self.axes)] = from_canonical(
+            values[: self.array.shape[0]].swapaxes(0, 1), self.axes
+        )
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -62,8 +62,9 @@ class _Flips:
 
     def _classes(self, answer: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return a probability for each class, where there is none of the background also for that."""
-        if self.runner.model.activation != "sigmoid":
-            return answer
+        spec = self.runner.model.spec
+        if spec.activation != "sigmoid":
+            return answer[: len(spec.classes)]
         return np.concatenate([1 - answer.max(axis=0, keepdims=True), answer])
 
     def _around(self, window: Window) -> Window:

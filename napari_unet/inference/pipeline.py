@@ -105,7 +105,7 @@ def predict_events(
     image : Image
     config : InferenceConfig, optional
     out : array written as (K, T, Z, Y, X), optional
-        float32, or uint8 where 255 means 1. Is written piece by piece, the chunks of a file once each; a new numpy
+        float32, or uint8 where 255 means 1; K are the classes, or all outputs of the model. Is written piece by piece, the chunks of a file once each; a new numpy
         array of float32 by default.
     wish : Wish, optional
         A part of the image, and the order; all of it by default.
@@ -131,7 +131,7 @@ def predict_events(
         source = rescale(kept if is_kept_whole(kept) else image, factor)
         statistics = yield from statistics_events(source, model.spec.normalization, channels, range(*window[0]))
         if out is None:
-            out = new_array((len(model.spec.classes), *size_of(window)), np.float32)
+            out = new_array((len(model.spec.outputs), *size_of(window)), np.float32)
         grids = Grids(_plane(image), _plane(source))
         size = grids.network if dims == 2 else (source.sizes["Z"], *grids.network)
         ladder = Ladder.of(model, size, device, config)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_unet.errors import DeviceError
 from napari_unet.weights.model import Model
-from napari_unet.weights.spec import Activation
+from napari_unet.weights.spec import INSTANCE_CLASSES, Activation
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -21,13 +21,16 @@ class PrecisionError(DeviceError):
 
 
 def probabilities_of(logits: Tensor, activation: Activation) -> Tensor:
-    """Turn logits (N, K, ...) into float32 probabilities, once, at the very end."""
+    """Turn logits (N, K, ...) into float32 probabilities, and flows, once, at the very end."""
     logits = logits.float()
     match activation:
         case "softmax":
             return torch.softmax(logits, dim=1)
         case "sigmoid":
             return torch.sigmoid(logits)
+        case "flows":
+            classes = len(INSTANCE_CLASSES)
+            return torch.cat([torch.softmax(logits[:, :classes], dim=1), torch.sigmoid(logits[:, classes:])], dim=1)
         case "none":
             return logits
         case _:

@@ -85,8 +85,8 @@ def segment_events(
 def _shape(model: Model, image: Image, wish: Wish | None) -> tuple[int, ...]:
     """Of the probabilities."""
     if wish is None or wish.region is None:
-        return (len(model.spec.classes), *(image.sizes[axis] for axis in "TZYX"))
-    return (len(model.spec.classes), *(stop - start for start, stop in wish.region))
+        return (len(model.spec.outputs), *(image.sizes[axis] for axis in "TZYX"))
+    return (len(model.spec.outputs), *(stop - start for start, stop in wish.region))
 
 
 def segment(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these names

@@ -283,7 +283,7 @@ def result_of(model: Model, image: Image, labels: Any, maps: Any, origin: Proven
         pixel_size=image.pixel_size,
         name=image.name,
         image=image,
-        probabilities=maps,
+        probabilities=None if maps is None else maps[: len(model.spec.classes)],
         meaning=model.spec.meaning,
         classes=model.spec.foreground_classes,
         channels=model.spec.classes,
@@ -298,7 +298,7 @@ def _segment_events(
     shape = tuple(image.sizes[axis] for axis in "TZYX")
     maps: npt.NDArray[np.float32] | None = None
     try:
-        maps = _room((len(model.spec.classes), *shape), np.float32)
+        maps = _room((len(model.spec.outputs), *shape), np.float32)
     except ExportError as error:
         if "probabilities" in export.outputs:
             raise

@@ -247,7 +247,7 @@ def _foreground(model: Model, image: Image, request: CompareRequest) -> Generato
     if model.spec.activation == "none":
         low, high = float(plane.min()), float(plane.max())
         plane = (plane - low) / max(high - low, 1e-6)
-    background = model.spec.activation == "softmax" and len(plane) > 1
+    background = model.spec.class_activation == "softmax" and len(plane) > 1
     shown = 1 - plane[0] if background else plane.max(axis=0)
     foreground: npt.NDArray[np.float32] = np.clip(np.nan_to_num(shown), 0, 1).astype(np.float32)
     return foreground

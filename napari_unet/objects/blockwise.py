@@ -20,49 +20,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from napari_unet.errors import LabelsError
-from napari_unet.objects.blocks import Array, Box, Grid, Ids, Index, Part, Pieces, grow, within
+from napari_unet.objects.blocks import Array, Box, Grid, Ids, Index, Pieces, grow, within
 from napari_unet.objects.closing import find_classes
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.flooding import MOST_SEEDS, PIECE, Flood
+from napari_unet.objects.flooding import Flood
+from napari_unet.objects.following_blocks import follow_in_blocks
 from napari_unet.objects.holes import Holes
-from napari_unet.objects.pixels import Decodable, foreground_and_seeds, has_background
+from napari_unet.objects.large import MOST_SEEDS, PIECE, Large, check_count
+from napari_unet.objects.pixels import Decodable, follows, foreground_and_seeds, has_background
 
-# A window of these takes about 50 MB, and one of the largest 100 MB in 2D and 260 MB in 3D. Where the halo turns out
-# to be too small it is doubled, and doubled again, up to the limit: 128 pixels around a whole block, 32 in 3D.
-SIDE_PX = {2: 1024, 3: 128}
-HALO_PX = {2: 32, 3: 8}
-LIMIT_PX = {2: 1536**2, 3: 192**3}
 # So far around a block it is looked where walls go on. Those of cells that reach farther may break off at its face.
 CLOSING_PX = {2: 128, 3: 32}
-
-
-@dataclass(frozen=True, slots=True)
-class Large:
-    """A plane or volume that is labelled block by block.
-
-    Attributes
-    ----------
-    probabilities, labels : Part
-        (K, [Z,] Y, X) float32 or uint8 is read, ([Z,] Y, X) uint32 is written.
-    grid : Grid
-    halo : int
-        Context of each block to begin with.
-    limit : int
-        Pixels of the largest window that it may grow to.
-    """
-
-    probabilities: Part
-    labels: Part
-    grid: Grid
-    halo: int
-    limit: int
-
-
-def cut(probabilities: Part, labels: Part, shape: tuple[int, ...]) -> Large:
-    """Cut a plane or volume into blocks of the usual size."""
-    dims = len(shape)
-    return Large(probabilities, labels, Grid(shape, SIDE_PX[dims]), HALO_PX[dims], LIMIT_PX[dims])
 
 
 def steps(grid: Grid, spec: Decodable) -> int:
@@ -95,10 +63,8 @@ def label_in_blocks(
         If there are more seeds than ids.
     """
     if spec.meaning == "instances":
-        flood, order = yield from _find_seeds(large, options)
-        sizes = yield from _flood_all(large, flood)
-        numbers, count = _number(sizes, order, options.min_size_px, first_id)
-        holes = yield from _write_numbers(large, numbers)
+        find = follow_in_blocks if follows(spec) else _flood_in_blocks
+        holes, count = yield from find(large, options, first_id)
         yield from _fill(large, holes if options.fill_holes else None, None)
         return count
     pieces = yield from _find_classes(large, spec, options)
@@ -106,6 +72,16 @@ def label_in_blocks(
     left = Pieces(large.grid)
     yield from _fill(large, holes if options.fill_holes else None, left)
     return len(np.unique(left.roots())) - 1
+
+
+def _flood_in_blocks(
+    large: Large, options: ObjectOptions, first_id: int
+) -> Generator[None, None, tuple[Holes, int]]:
+    """Write the objects of a watershed, holes and all, and return what may be filled and the number of objects."""
+    flood, order = yield from _find_seeds(large, options)
+    sizes = yield from _flood_all(large, flood)
+    numbers, count = _number(sizes, order, options.min_size_px, first_id)
+    return (yield from _write_numbers(large, numbers)), count
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +102,7 @@ def _find_seeds(large: Large, options: ObjectOptions) -> Generator[None, None, t
         ids, count = ndi.label(foreground)
         first_seed = seeds.add_in_order(index, box, seed_ids, seed_count)
         first = pieces.add_in_order(index, box, ids, count)
-        _check_count(max(seeds.count, pieces.count))
+        check_count(max(seeds.count, pieces.count))
         seeded.append(np.unique(ids[seed]) + np.int64(first))
         codes = np.where(
             seed, seed_ids + np.int64(first_seed), np.where(foreground, PIECE - (ids + np.int64(first)), 0)
@@ -147,14 +123,6 @@ def _find_seeds(large: Large, options: ObjectOptions) -> Generator[None, None, t
         large.limit,
     )
     return flood, _Each(seeds.in_order(flood.seeds), pieces.in_order(roots))
-
-
-def _check_count(count: int) -> None:
-    if count > MOST_SEEDS:
-        raise LabelsError(
-            f"The image falls into more than {MOST_SEEDS:,} pieces, which is noise rather than objects. "
-            "Raise the thresholds."
-        )
 
 
 def _flood_all(large: Large, flood: Flood) -> Generator[None, None, _Each]:

@@ -15,7 +15,10 @@ class ObjectOptions(Config):
     threshold : float
         A pixel is foreground where its probability of not being background exceeds this.
     seed_threshold : float
-        Connected pixels whose probability of being interior exceeds this seed one object.
+        Connected pixels whose probability of being interior exceeds this seed one object. Not used with flows.
+    reach_px : int
+        With flows: pixels that end within about so many pixels of each other are one object. Higher values join what
+        lower ones part.
     min_size_px : int
         Smaller objects are dropped; pixels in 2D (per slice), voxels in 3D, of the image as it was given.
     fill_holes : bool
@@ -30,6 +33,7 @@ class ObjectOptions(Config):
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     seed_threshold: float = Field(default=0.5, gt=0, lt=1)
+    reach_px: int = Field(default=3, ge=1, le=20)
     min_size_px: int = Field(default=20, ge=0)
     fill_holes: bool = True
     join_z: bool = True

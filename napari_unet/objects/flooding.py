@@ -19,12 +19,8 @@ import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from napari_unet.objects.blocks import Array, Box, Ids, Part, grow, volume, within
+from napari_unet.objects.large import MOST_SEEDS, PIECE
 from napari_unet.objects.pixels import Mask, Probabilities, exceeds
-
-# Codes above are pieces of foreground, counted downwards from `PIECE`; codes below are seeds.
-PIECE = int(np.iinfo(np.uint32).max)
-MOST_SEEDS = int(np.iinfo(np.int32).max) - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Flood:

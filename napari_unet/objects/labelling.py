@@ -13,13 +13,15 @@ from scipy import ndimage as ndi
 
 from napari_unet.events import Event, Progress
 from napari_unet.objects.blocks import Grid, Part
-from napari_unet.objects.blockwise import SIDE_PX, Large, cut, label_in_blocks, steps
+from napari_unet.objects.blockwise import label_in_blocks, steps
 from napari_unet.objects.closing import find_classes
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.flooding import flooded
+from napari_unet.objects.following import find_by_flows
 from napari_unet.objects.holding import Holder, Relabel, Span, hold, is_changeable, spans
+from napari_unet.objects.large import SIDE_PX, Large, cut
 from napari_unet.objects.linking import join_slices, link_slices
-from napari_unet.objects.pixels import Decodable, Probabilities, foreground_and_seeds
+from napari_unet.objects.pixels import Decodable, Probabilities, follows, foreground_and_seeds
 
 Labels = npt.NDArray[np.uint32]
 Result = TypeVar("Result")
@@ -163,7 +165,7 @@ def _counted(work: Generator[None, None, Result], stage: str, done: int, total: 
 def _label_whole(image: Large, spec: Decodable, options: ObjectOptions, first_id: int) -> Generator[None, None, int]:
     """Write the labels of one plane or volume as a whole."""
     everything = tuple(slice(0, size) for size in image.grid.shape)
-    needed = 2 if spec.meaning == "instances" else None
+    needed = 2 if spec.meaning == "instances" and not follows(spec) else None
     found, pieces = decode(image.probabilities.read_classes(everything, needed), spec, options)
     if spec.meaning == "instances":
         found[found > 0] += np.uint32(first_id)
@@ -175,7 +177,7 @@ def _label_whole(image: Large, spec: Decodable, options: ObjectOptions, first_id
 def decode(block: Probabilities, spec: Decodable, options: ObjectOptions) -> tuple[Labels, int]:
     """Turn the probabilities of one plane or volume, (K, [Z,] Y, X) float32 or uint8, into labels and their number."""
     if spec.meaning == "instances":
-        labels = find_instances(block, options)
+        labels = tidy(find_by_flows(block, options), options) if follows(spec) else find_instances(block, options)
         return labels, int(labels.max(initial=0))
     labels = _clean_classes(find_classes(block, spec, options), options)
     return labels, int(ndi.label(labels > 0)[1])

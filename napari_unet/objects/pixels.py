@@ -21,9 +21,14 @@ class Decodable(Protocol):
     @property
     def meaning(self) -> Literal["instances", "semantic"]: ...  # noqa: D102
     @property
-    def activation(self) -> Literal["none", "sigmoid", "softmax"]: ...  # noqa: D102
+    def activation(self) -> Literal["none", "sigmoid", "softmax", "flows"]: ...  # noqa: D102
     @property
     def dims(self) -> Literal[2, 3]: ...  # noqa: D102
+
+
+def follows(spec: Decodable) -> bool:
+    """Return whether flows make the objects, and no watershed."""
+    return spec.activation == "flows"
 
 
 def exceeds(values: Probabilities, threshold: float) -> Mask:

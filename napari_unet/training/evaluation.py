@@ -85,11 +85,11 @@ def score_events(model: Model, fields: Sequence[Field], footing: Footing, stage:
 
 
 def predict_field(model: Model, image: Floats, footing: Footing, stage: str) -> Generator[Event, None, Floats]:
-    """Probabilities (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X); where memory runs out, `footing` changes."""
+    """Probabilities, and flows, (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X); where memory runs out, `footing` changes."""
     size = image.shape[1:]
     ladder = Ladder(partial(choose_engine, model, size), footing.means)
     pixels, window = torch.from_numpy(image)[None], whole(size)
-    out, number = torch.empty((len(model.spec.classes), *size)), 0
+    out, number = torch.empty((len(model.spec.outputs), *size)), 0
     for found in ladder.run(lambda wanted: view(pixels, window, wanted), window):
         footing.means = ladder.means
         if isinstance(found, Notice):

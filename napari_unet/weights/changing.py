@@ -12,9 +12,11 @@ from napari_unet.networks.adapting import Stem, with_channels
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, changed_spec
 
+# Flows are nothing that outputs can be called: only networks that were trained to give them do.
+ACTIVATIONS = tuple(name for name in get_args(Activation) if name != "flows")
 # Keywords of `load_model` that fit every model, with their values.
 GENERAL: Mapping[str, str] = {
-    "activation": ", ".join(map(repr, get_args(Activation))),
+    "activation": ", ".join(map(repr, ACTIVATIONS)),
     "classes": "names",
     "in_channels": "a number",
     "stem": ", ".join(map(repr, get_args(Stem))),
@@ -46,7 +48,7 @@ def listed(keywords: Mapping[str, str]) -> str:
 def _with_activation(model: Model, activation: str | None) -> Model:
     if activation is None:
         return model
-    if activation not in get_args(Activation):
+    if activation not in ACTIVATIONS:
         raise ModelError(f"activation={activation!r} was given. Choose one of: {GENERAL['activation']}.")
     if activation == "softmax" and len(model.spec.classes) == 1:
         raise ModelError("activation='softmax' of a single output is 1 everywhere. Choose 'sigmoid' or 'none'.")
@@ -77,12 +79,13 @@ def class_names(outputs: int, activation: str) -> tuple[str, ...]:
 def _with_channels(model: Model, answers: Mapping[str, Any]) -> Model:
     classes, in_channels, stem = _wanted(model, answers)
     spec = model.spec.network
-    if (len(classes), in_channels) == (spec.out_channels, spec.in_channels):
+    outputs = spec.out_channels if classes == model.spec.classes else len(classes)  # there may be flows besides
+    if (outputs, in_channels) == (spec.out_channels, spec.in_channels):
         return model if classes == model.spec.classes else _with_names(model, classes)
-    described = spec.model_copy(update={"in_channels": in_channels, "out_channels": len(classes)})
+    described = spec.model_copy(update={"in_channels": in_channels, "out_channels": outputs})
     network, made = with_channels(model.network, spec, described, stem)
     changes: dict[str, Any] = {"network": described, "classes": classes}
-    if len(classes) != spec.out_channels:
+    if outputs != spec.out_channels:
         activation = answers.get("activation", "softmax")
         changes |= {"meaning": _meaning(classes, activation), "activation": activation}
         model = model.with_report(activation=f"{activation}, as the head was made anew")

@@ -21,10 +21,12 @@ from napari_unet.networks.spec import Config, NetworkSpec
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.weights.divisions import Division
 
-Activation = Literal["none", "sigmoid", "softmax"]
+ClassActivation = Literal["none", "sigmoid", "softmax"]
+Activation = Literal["none", "sigmoid", "softmax", "flows"]
 Meaning = Literal["instances", "semantic"]
 
 INSTANCE_CLASSES = ("background", "interior", "border")
+FLOWS = ("flow y", "flow x")
 MOST_SLICES = 9
 
 
@@ -63,12 +65,15 @@ class ModelSpec(Config):
     dims : 2 | 3
         Whether it sees planes or volumes.
     classes : tuple of str
-        One name an output channel; the first is the background (but see `activation`).
+        One name an output channel that is a class; the first is the background (but see `activation`).
     meaning : "instances" | "semantic"
         "instances": background, interior and border, to be turned into objects by a seeded
-        watershed. "semantic": one label a class.
-    activation : "none" | "sigmoid" | "softmax"
-        From logits to probabilities. With "sigmoid" there is no background channel.
+        watershed, or by flows. "semantic": one label a class.
+    activation : "none" | "sigmoid" | "softmax" | "flows"
+        From logits to probabilities. With "sigmoid" there is no background channel. "flows" is a softmax of background,
+        interior and border, and a sigmoid of two more outputs, `FLOWS`: how far a pixel moves along Y and X towards the
+        middle of its object in one step, from 0 for -1 pixel to 1 for 1 pixel, so that they are kept as probabilities
+        are. Where they lead makes objects, in place of the watershed (see `napari_unet.objects.following`).
     normalization : Normalization
         From pixel values to network input.
     objects : ObjectOptions
@@ -125,8 +130,8 @@ class ModelSpec(Config):
 
     @model_validator(mode="after")
     def _classes_are_outputs(self) -> ModelSpec:
-        if len(self.classes) != self.network.out_channels:
-            message = f"{len(self.classes)} class names for {self.network.out_channels} output channels"
+        if len(self.outputs) != self.network.out_channels:
+            message = f"{len(self.outputs)} names for {self.network.out_channels} output channels"
             raise ValueError(message)
         if len(set(self.classes)) < len(self.classes):
             message = f"the class names {self.classes} are not all different"
@@ -136,6 +141,9 @@ class ModelSpec(Config):
             raise ValueError(message)
         if self.meaning == "instances" and self.activation == "sigmoid":
             message = 'instances have a background channel, which "sigmoid" has not'
+            raise ValueError(message)
+        if self.activation == "flows" and (self.meaning, self.dims) != ("instances", 2):
+            message = "flows are of objects in planes"
             raise ValueError(message)
         if len(self.patch_px) not in {0, self.dims}:
             message = f"patches of {len(self.patch_px)} dimensions for a network of {self.dims}"
@@ -166,6 +174,16 @@ class ModelSpec(Config):
     def image_channels(self) -> int:
         """Channels of the image that feed it."""
         return self.network.in_channels // self.slices
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of all output channels: the classes, and flows if it gives them."""
+        return (*self.classes, *FLOWS) if self.activation == "flows" else self.classes
+
+    @property
+    def class_activation(self) -> ClassActivation:
+        """What makes probabilities of the outputs that are classes."""
+        return "softmax" if self.activation == "flows" else self.activation
 
     @property
     def foreground_classes(self) -> tuple[str, ...]:

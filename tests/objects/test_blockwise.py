@@ -13,9 +13,10 @@ from scipy.spatial import cKDTree
 from napari_unet.events import Progress, finish
 from napari_unet.objects import labelling
 from napari_unet.objects.blocks import Grid, Part
-from napari_unet.objects.blockwise import Large, label_in_blocks, steps
+from napari_unet.objects.blockwise import label_in_blocks, steps
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import decode, label_events
+from napari_unet.objects.large import Large
 
 ANY_SIZE = 10**9
 
@@ -209,7 +210,7 @@ def test_memory_does_not_grow_with_the_image():
 def small_blocks(monkeypatch):
     """Label everything in blocks of 48."""
     monkeypatch.setattr(labelling, "LARGE_PX", {2: 0, 3: 0})
-    monkeypatch.setattr("napari_unet.objects.blockwise.SIDE_PX", {2: 48, 3: 24})
+    monkeypatch.setattr("napari_unet.objects.large.SIDE_PX", {2: 48, 3: 24})
     monkeypatch.setattr(labelling, "SIDE_PX", {2: 48, 3: 24})
 
 

@@ -92,7 +92,7 @@ def test_large_planes_are_closed_alike_block_by_block(monkeypatch):
     whole, pieces = finish(label_events(maps, SOFTMAX, CLOSED))
     monkeypatch.setattr(labelling, "LARGE_PX", {2: 1, 3: 1})
     monkeypatch.setattr(labelling, "SIDE_PX", {2: 128, 3: 32})
-    monkeypatch.setattr("napari_unet.objects.blockwise.SIDE_PX", {2: 128, 3: 32})
+    monkeypatch.setattr("napari_unet.objects.large.SIDE_PX", {2: 128, 3: 32})
     found, again = finish(label_events(maps, SOFTMAX, CLOSED))
     assert np.array_equal(found, whole)
     assert again == pieces

@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
 from napari_unet.events import Progress, finish
-from napari_unet.objects import blockwise, holding, labelling
+from napari_unet.objects import holding, labelling, large
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.holding import Held
 from napari_unet.objects.labelling import decode, label_events
@@ -36,7 +36,7 @@ def blobs(*shape, seed=0, classes=3):
 def small_blocks(monkeypatch):
     """Label everything in blocks of 48 (24 in 3D), held in a file."""
     monkeypatch.setattr(labelling, "LARGE_PX", {2: 0, 3: 0})
-    for module in (labelling, blockwise):
+    for module in (labelling, large):
         monkeypatch.setattr(module, "SIDE_PX", {2: 48, 3: 24})
     monkeypatch.setattr(holding, "IN_MEMORY_PX", 0)
     monkeypatch.setattr(holding, "WRITTEN_PX", 3000)

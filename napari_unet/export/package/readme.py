@@ -61,7 +61,7 @@ def _result(parts: Parts) -> Iterator[str]:
     kind = "raw values" if parts.output == "logits" or spec.activation == "none" else "probabilities"
     yield f"One channel a class with {kind}: {', '.join(spec.classes)}."
     if parts.output == "logits" and spec.activation != "none":
-        yield f"A {spec.activation} turns them into probabilities."
+        yield f"A {spec.class_activation} turns them into probabilities."
     if spec.meaning == "instances":
         objects = spec.objects
         yield (

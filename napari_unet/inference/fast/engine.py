@@ -35,7 +35,7 @@ class FastEngine:
     network : FastNetwork
     geometry : NetworkOptions
         Of the network that it was made of.
-    activation : "softmax" | "sigmoid" | "none"
+    activation : "softmax" | "sigmoid" | "none" | "flows"
     size : sequence of int
         ([Z,] Y, X) of the plane or volume.
     halo : int

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_unet.inference.engines.base import Engine, Read
 from napari_unet.inference.exact.intervals import Window, size_of, view
-from napari_unet.weights.spec import Activation
+from napari_unet.weights.spec import INSTANCE_CLASSES, Activation
 
 # Share of the pixels that may get another label. Tiles that start one pixel off a network's grid, as other
 # tilers have them, change 0.3 % on the edges of nuclei; windows are chosen where most can change.
@@ -86,8 +86,8 @@ def measure_change(
         For planes or volumes of the image's size.
     samples : sequence of (read, window)
         How the plane or volume is read, and which part of it is looked at.
-    activation : "softmax" | "sigmoid" | "none"
-        Of the model: which pixels get another label depends on it.
+    activation : "softmax" | "sigmoid" | "none" | "flows"
+        Of the model: which pixels get another label depends on it. Of flows only the classes are looked at.
     """
     changed = pixels = 0
     largest = total = exact_s = fast_s = 0.0
@@ -130,6 +130,8 @@ def _differing(expected: Tensor, found: Tensor, activation: Activation) -> Tenso
     match activation:
         case "softmax" | "none":
             return expected.argmax(1) != found.argmax(1)
+        case "flows":
+            return expected[:, : len(INSTANCE_CLASSES)].argmax(1) != found[:, : len(INSTANCE_CLASSES)].argmax(1)
         case "sigmoid":
             return ((expected > 0.5) != (found > 0.5)).any(1)
         case _:

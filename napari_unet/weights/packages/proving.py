@@ -16,7 +16,7 @@ from napari_unet.imaging.image import open_image
 from napari_unet.imaging.statistics import statistics_events
 from napari_unet.weights.formats.limits import reason, shorten
 from napari_unet.weights.model import Model
-from napari_unet.weights.spec import Activation
+from napari_unet.weights.spec import ClassActivation
 
 MAX_BYTES = 2 * 1024**3
 MAX_VALUES = 2**25
@@ -51,7 +51,7 @@ class Proof:
     """
 
     difference: float
-    activation: Activation
+    activation: ClassActivation
 
     @property
     def holds(self) -> bool:
@@ -119,9 +119,9 @@ def prove(model: Model, example: Example) -> Proof | None:
         return None
     if model.spec.dims == 2 and example.image.shape[1] != 1:
         return None
-    logits = _logits(model, example)
+    logits = _logits(model, example)[: len(model.spec.classes)]
     expected = torch.from_numpy(np.ascontiguousarray(example.result, np.float32))
-    names: list[Activation] = [model.activation, "none", "sigmoid"]
+    names: list[ClassActivation] = [model.spec.class_activation, "none", "sigmoid"]
     if len(logits) > 1:
         names.append("softmax")
     differences = {name: _difference(_activated(logits, name), expected) for name in names}
@@ -147,7 +147,7 @@ def _logits(model: Model, example: Example) -> Tensor:
     return sample[:, None] if planar else sample
 
 
-def _activated(logits: Tensor, activation: Activation) -> Tensor:
+def _activated(logits: Tensor, activation: ClassActivation) -> Tensor:
     match activation:
         case "softmax":
             return torch.softmax(logits, 0)

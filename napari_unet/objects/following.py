@@ -1,0 +1,124 @@
+"""Objects from flows: pixels of the foreground move towards the middle of their object, and those that meet are one.
+
+They do not move step by step. In 2n steps a pixel goes where it goes in n steps, and from there where that place goes
+in n steps: so seven looks at a map replace 128 steps. None sees farther than `REACH_PX`, and a window with as much
+around it gives what the whole image gives, to the last bit.
+
+References
+----------
+Stringer et al. (2021), Cellpose, https://doi.org/10.1038/s41592-020-01018-x (flows; there, 200 steps are taken).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+from napari_unet.objects.config import ObjectOptions
+from napari_unet.objects.pixels import Mask, Probabilities, complement, exceeds
+
+# Pixels take 2**DOUBLINGS steps of at most a pixel along each axis.
+DOUBLINGS = 7
+STEPS_PX = 2**DOUBLINGS
+# What lies farther away changes nothing for a pixel: each look takes in the pixel beside the place it looks at.
+REACH_PX = STEPS_PX + DOUBLINGS
+# Where so many pixels end is the middle of an object.
+LEAST_ENDS = 2
+# So many pixels are moved at once, for the sake of memory.
+AT_ONCE_PX = 2**18
+
+Floats = npt.NDArray[np.float32]
+Places = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+
+
+def find_by_flows(block: Probabilities, options: ObjectOptions) -> npt.NDArray[np.int32]:
+    """Make objects of pixels whose flows end together.
+
+    Parameters
+    ----------
+    block : (5, Y, X) float32, or uint8 from 0 to 255 for 0 to 1
+        Probabilities of background, interior and border, of which the first is used, and flows.
+    options : ObjectOptions
+        Threshold of the foreground, and how far apart flows of one object may end.
+
+    Returns
+    -------
+    (Y, X) int32
+        Ids from 1, in the order in which the middles begin; 0 for background, and for pixels that end alone.
+    """
+    foreground = foreground_of(block, options)
+    ends = ends_of(flows_of(block), foreground)
+    middles, _ = ndi.label(middles_of(ends, foreground.shape, options.reach_px))
+    labels = np.zeros(foreground.shape, np.int32)
+    labels[foreground] = middles[ends]
+    return np.where(foreground & (middles > 0), middles, labels)
+
+
+def foreground_of(block: Probabilities, options: ObjectOptions) -> Mask:
+    """Return which pixels of (K, Y, X) probabilities are foreground."""
+    return exceeds(complement(block[0]), options.threshold)
+
+
+def flows_of(block: Probabilities) -> Floats:
+    """Return how far each pixel moves in one step, (2, Y, X) from -1 to 1, from the last two of (5, Y, X) maps."""
+    flows: Floats = block[-2:] * np.float32(2 / 255 if block.dtype == np.uint8 else 2) - np.float32(1)
+    return flows
+
+
+def middles_of(ends: Places, shape: tuple[int, ...], reach_px: int) -> Mask:
+    """Return where objects have their middle: less than `reach_px` pixels beside places where several pixels end."""
+    counts = np.bincount(np.ravel_multi_index(ends, shape), minlength=shape[0] * shape[1]).reshape(shape)
+    middles: Mask = ndi.maximum_filter(counts >= LEAST_ENDS, 2 * reach_px - 1, mode="constant")
+    return middles
+
+
+def ends_of(flows: Floats, foreground: Mask) -> Places:
+    """Return where pixels end.
+
+    Parameters
+    ----------
+    flows : (2, Y, X) float32
+        How far a pixel moves along Y and X in one step, from -1 to 1 pixel.
+    foreground : (Y, X) bool
+        Which pixels move. A pixel that leaves it stays where it is then.
+
+    Returns
+    -------
+    rows, columns : (n,) int32
+        Of each pixel of the foreground, in C order.
+    """
+    begin = np.stack(np.nonzero(foreground)).astype(np.int32)
+    last = np.reshape(foreground.shape, (2, 1)).astype(np.int32) - 1
+    moved: Floats = np.where(foreground, flows, np.float32(0))  # also where they are not a number
+    for _ in range(DOUBLINGS):
+        further = moved.copy()
+        for start in range(0, begin.shape[1], AT_ONCE_PX):
+            some = begin[:, start : start + AT_ONCE_PX]
+            far = np.clip(moved[:, *some], -some, last - some)
+            further[:, *some] = far + _between(moved, some, far, last)
+        moved = further
+    far = np.rint(moved[:, *begin]).astype(np.int32)
+    rows, columns = np.clip(begin + far, 0, last)
+    return rows, columns
+
+
+def _between(values: Floats, places: npt.NDArray[np.int32], far: Floats, last: npt.NDArray[np.int32]) -> Floats:
+    """Interpolate (2, Y, X) values `far` from (2, n) places, both along Y and X.
+
+    The share of each pixel comes from `far` alone, so it is the same wherever a window around the place begins.
+    """
+    whole = np.floor(far)
+    down, right = far - whole
+    low = places + whole.astype(np.int32)
+    (top, left), (bottom, beyond) = low, np.minimum(low + 1, last)
+    above = values[:, top, left] * (1 - right) + values[:, top, beyond] * right
+    below = values[:, bottom, left] * (1 - right) + values[:, bottom, beyond] * right
+    found: Floats = above * (1 - down) + below * down
+    return found
+
+
+def seen_around(reach_px: int) -> int:
+    """Return how many pixels around a box tell where all objects have their middle in it."""
+    return reach_px + STEPS_PX + REACH_PX
+

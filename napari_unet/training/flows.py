@@ -1,0 +1,115 @@
+"""What a network with flows is taught: which way the middle of its object lies, for each pixel.
+
+References
+----------
+Stringer et al. (2021), Cellpose, https://doi.org/10.1038/s41592-020-01018-x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage as ndi
+from torch import Tensor
+
+from napari_unet.training.losses import masked_mean
+from napari_unet.weights.spec import FLOWS
+
+Floats = npt.NDArray[np.float32]
+
+# Heat spreads for as many steps as an object is high and wide, but no more than these. Twice as many turn vectors by two
+# degrees on average.
+MOST_HEATING = 200
+TINY = 1e-12
+
+
+def flow_targets(labels: npt.NDArray[Any]) -> Floats:
+    """Return unit vectors that lead each pixel of an object to its middle.
+
+    Heat spreads inside of each object from the pixel that is nearest to the median of its pixels, and the vectors point
+    where it is warmer. So they stay inside, also of objects that are not convex.
+
+    Parameters
+    ----------
+    labels : (N, Y, X) integer
+        Object ids; 0 is background.
+
+    Returns
+    -------
+    (N, 2, Y, X) float32
+        Along Y and X; 0 in the background, and where an object is a single pixel.
+    """
+    flows = np.zeros((len(labels), 2, *labels.shape[1:]), np.float32)
+    for plane, out in zip(labels, flows, strict=True):
+        own = [((beside == plane) & (plane > 0)).astype(np.float32) for beside in _beside(np.pad(plane, 1))]
+        up, down, left, right = (o * b for o, b in zip(own, _beside(np.log1p(_heat(plane, own))), strict=True))
+        np.subtract(down, up, out=out[0])
+        np.subtract(right, left, out=out[1])
+        out /= np.maximum(np.linalg.norm(out, axis=0), TINY)
+    return flows
+
+
+def _heat(plane: npt.NDArray[Any], own: Sequence[Floats]) -> Floats:
+    """Let heat spread in a plane from the middle of each object to those of its pixels that are `own` beside one."""
+    sources, steps = _sources(plane)
+    heat = np.zeros(np.add(plane.shape, 2), np.float32)
+    inner, beside = heat[1:-1, 1:-1], _beside(heat)
+    total, part = np.empty_like(sources), np.empty_like(sources)
+    for _ in range(min(steps, MOST_HEATING)):
+        np.add(inner, sources, out=total)
+        for other, values in zip(own, beside, strict=True):
+            np.multiply(other, values, out=part)
+            total += part
+        np.multiply(total, np.float32(1 / 5), out=inner)
+    return heat
+
+
+def flow_loss(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    """Squared distance between the flows that a network gives inside of objects and those that lead to their middle.
+
+    Parameters
+    ----------
+    logits : (N, K, Y, X)
+        Raw output; the last two channels are the flows.
+    labels : (N, Y, X)
+        Object ids; 0 is background.
+    weight : (N, Y, X) float
+        Of each pixel; 0 means ignored.
+
+    Returns
+    -------
+    scalar
+        0, with a gradient of 0, if no pixel counts.
+    """
+    wanted = torch.from_numpy(flow_targets(labels.cpu().numpy())).to(logits.device)
+    missed = flows_of(logits) - wanted
+    return masked_mean((missed**2).sum(dim=1), weight * (labels > 0))
+
+
+def flows_of(logits: Tensor) -> Tensor:
+    """From logits (N, K, Y, X), the last two of which are flows, to pixels from -1 to 1 along Y and X (N, 2, Y, X)."""
+    return 2 * torch.sigmoid(logits[:, -len(FLOWS) :].float()) - 1
+
+
+def _sources(plane: npt.NDArray[Any]) -> tuple[Floats, int]:
+    """Return 1 in the middle of each object of (Y, X) ids, and for how many steps heat spreads."""
+    sources, steps = np.zeros(plane.shape, np.float32), 0
+    if plane.max(initial=0) > plane.size:
+        found, numbered = np.unique(plane, return_inverse=True)
+        plane = numbered.reshape(plane.shape) + int(found[0] > 0)
+    for number, box in enumerate(ndi.find_objects(plane), start=1):
+        if box is not None:
+            places = np.argwhere(plane[box] == number)
+            nearest = places[((places - np.median(places, axis=0)) ** 2).sum(axis=1).argmin()]
+            sources[box][tuple(nearest)] = 1
+            steps = max(steps, sum(part.stop - part.start for part in box))
+    return sources, steps
+
+
+def _beside(padded: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    """Return views of (Y + 2, X + 2) that hold the pixel above, below, left and right of each."""
+    return padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]

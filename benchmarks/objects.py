@@ -23,9 +23,9 @@ from scipy.spatial import cKDTree
 from napari_unet.events import finish
 from napari_unet.objects.blocks import Part
 from napari_unet.objects.blockwise import label_in_blocks
-from napari_unet.objects.large import cut
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.labelling import decode
+from napari_unet.objects.large import cut
 
 
 def main() -> None:

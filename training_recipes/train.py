@@ -103,10 +103,11 @@ def main() -> None:
     held_out = held_out_names(args.data / "train")
     samples = [s for s in read_samples(args.data / "train", list(recipe.shares)) if s.image.name not in held_out]
     planes = as_planes(samples, recipe.shares)
-    start, steps = args.start or recipe.start, recipe.steps if args.steps is None else args.steps
+    class_steps = recipe.steps if args.steps is None else args.steps
     flow_steps = recipe.flow_steps if args.flow_steps is None else args.flow_steps
-    phases = [(f"{args.name}-classes", steps, False), (args.name, flow_steps, True)]
-    for name, steps, flows in phases if flow_steps else [(args.name, steps, False)]:
+    first = f"{args.name}-classes" if flow_steps else args.name
+    start = args.start or recipe.start
+    for name, steps, flows in ((first, class_steps, False), (args.name, flow_steps, True)):
         if steps:
             run = Run(recipe, start, steps, flows=flows, device=torch.device(args.device))
             run.resume(args.work / f"{name}.pt")

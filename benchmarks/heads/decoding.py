@@ -10,10 +10,10 @@ from scipy import ndimage as ndi
 from skimage.morphology import h_maxima
 
 from benchmarks.annotation.scoring import score_objects
-from benchmarks.heads.following import find_by_flows
 from benchmarks.heads.targets import Array
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.flooding import flooded
+from napari_unet.objects.following import find_by_flows
 from napari_unet.objects.labelling import find_instances, tidy
 
 THRESHOLDS = (0.4, 0.55, 0.7, 0.85)
@@ -23,7 +23,6 @@ OTHERS: dict[str, tuple[Any, ...]] = {
     "distance": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
     "flows": (2, 3, 4, 5, 6),
 }
-FLOW_SCALE = 5.0
 
 Seen: TypeAlias = list[tuple[Array, Array]]
 """Maps (K, Y, X), and true object ids (Y, X)."""
@@ -34,10 +33,9 @@ def decoded(maps: Array, way: str, threshold: float, other: Any) -> Array:  # no
     options = ObjectOptions(threshold=threshold, seed_threshold=other if way == "classes" else 0.5)
     if way == "classes":
         return find_instances(maps[:3], options)
-    foreground = 1 - maps[0] > threshold
     if way == "distance":
-        return tidy(by_distance(maps[3], foreground, other), options)
-    return tidy(find_by_flows(maps[3:] / FLOW_SCALE, foreground, other), options)
+        return tidy(by_distance(maps[3], 1 - maps[0] > threshold, other), options)
+    return tidy(find_by_flows(maps, options.model_copy(update={"reach_px": other})), options)
 
 
 def by_distance(distance: Array, foreground: Array, h: float) -> Array:

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.annotation.images import Kind
-from benchmarks.heads.decoding import FLOW_SCALE
-from benchmarks.heads.targets import Array, distance_targets, flow_targets
+from benchmarks.heads.targets import Array, distance_targets
 from napari_unet.networks.adapting import with_channels
 from napari_unet.training.budget import Budget
 from napari_unet.training.config import FineTuneConfig
+from napari_unet.training.flows import flow_loss
 from napari_unet.training.losses import masked_mean, segmentation_loss
 from napari_unet.training.optimization import Trainer
 from napari_unet.training.pairs import Field
@@ -52,13 +52,12 @@ class HeadTrainer(Trainer):
         weight, ids = weight * batch.weight, batch.target.numpy().astype(np.int32)
         with self._precision():
             logits = self.network.on_grid(batch.image.contiguous(memory_format=self.layout)).float()
-        loss = segmentation_loss(logits[:, :3], target, weight, self.model.activation)
+        loss = segmentation_loss(logits[:, :3], target, weight, self.model.spec.class_activation)
         if self.head == "distance":
             far = F.smooth_l1_loss(logits[:, 3], torch.from_numpy(distance_targets(ids)), reduction="none")
             loss = loss + masked_mean(far, batch.weight * (batch.target > 0))
         elif self.head == "flows":
-            wanted = FLOW_SCALE * torch.from_numpy(flow_targets(ids))
-            loss = loss + masked_mean(((logits[:, 3:] - wanted) ** 2).mean(dim=1), batch.weight) / 2
+            loss = loss + flow_loss(logits, batch.labels, batch.weight)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
@@ -88,6 +87,7 @@ def trained(base: Model, fields: Sequence[Field], cell: HeadCell) -> tuple[Calla
     def predict(image: Tensor) -> Array:
         with torch.inference_mode():
             logits = trainer.average.on_grid(image[None])[0].float()
-            return torch.cat([logits[:3].softmax(dim=0), logits[3:]]).numpy()
+            besides = logits[3:].sigmoid() if cell.head == "flows" else logits[3:]
+            return torch.cat([logits[:3].softmax(dim=0), besides]).numpy()
 
     return predict, trainer.steps

@@ -105,8 +105,8 @@ def predict_events(
     image : Image
     config : InferenceConfig, optional
     out : array written as (K, T, Z, Y, X), optional
-        float32, or uint8 where 255 means 1; K are the classes, or all outputs of the model. Is written piece by piece, the chunks of a file once each; a new numpy
-        array of float32 by default.
+        float32, or uint8 where 255 means 1; K are the classes, or all outputs of the model. Is written piece by piece,
+        the chunks of a file once each; a new numpy array of float32 for all outputs by default.
     wish : Wish, optional
         A part of the image, and the order; all of it by default.
     record : Record, optional

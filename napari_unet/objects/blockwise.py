@@ -74,9 +74,7 @@ def label_in_blocks(
     return len(np.unique(left.roots())) - 1
 
 
-def _flood_in_blocks(
-    large: Large, options: ObjectOptions, first_id: int
-) -> Generator[None, None, tuple[Holes, int]]:
+def _flood_in_blocks(large: Large, options: ObjectOptions, first_id: int) -> Generator[None, None, tuple[Holes, int]]:
     """Write the objects of a watershed, holes and all, and return what may be filled and the number of objects."""
     flood, order = yield from _find_seeds(large, options)
     sizes = yield from _flood_all(large, flood)

@@ -22,6 +22,7 @@ from napari_unet.objects.blocks import Array, Box, Ids, Part, grow, volume, with
 from napari_unet.objects.large import MOST_SEEDS, PIECE
 from napari_unet.objects.pixels import Mask, Probabilities, exceeds
 
+
 @dataclass(frozen=True, slots=True)
 class Flood:
     """Everything that a window needs.

@@ -18,9 +18,9 @@ from scipy import ndimage as ndi
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.pixels import Mask, Probabilities, complement, exceeds
 
-# Pixels take 2**DOUBLINGS steps of at most a pixel along each axis.
+# Pixels take so many doublings of steps of at most a pixel along each axis.
 DOUBLINGS = 7
-STEPS_PX = 2**DOUBLINGS
+STEPS_PX = 1 << DOUBLINGS
 # What lies farther away changes nothing for a pixel: each look takes in the pixel beside the place it looks at.
 REACH_PX = STEPS_PX + DOUBLINGS
 # Where so many pixels end is the middle of an object.
@@ -121,4 +121,3 @@ def _between(values: Floats, places: npt.NDArray[np.int32], far: Floats, last: n
 def seen_around(reach_px: int) -> int:
     """Return how many pixels around a box tell where all objects have their middle in it."""
     return reach_px + STEPS_PX + REACH_PX
-

@@ -16,7 +16,6 @@ from napari_unet.objects.blocks import Array, Box, Ids, Pieces, grow, within
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.following import (
     REACH_PX,
-    STEPS_PX,
     ends_of,
     flows_of,
     foreground_of,
@@ -27,9 +26,7 @@ from napari_unet.objects.holes import Holes
 from napari_unet.objects.large import MOST_SEEDS, PIECE, Large, check_count
 
 
-def follow_in_blocks(
-    large: Large, options: ObjectOptions, first_id: int
-) -> Generator[None, None, tuple[Holes, int]]:
+def follow_in_blocks(large: Large, options: ObjectOptions, first_id: int) -> Generator[None, None, tuple[Holes, int]]:
     """Write the objects of a plane, holes and all; yield after each block of each of three steps.
 
     Returns

@@ -9,7 +9,8 @@ import numpy as np
 from napari_unet.errors import LabelsError
 from napari_unet.objects.blocks import Grid, Part
 
-# Codes above are pieces of foreground, or given to an object, and counted downwards from `PIECE`; codes below are seeds.
+# Codes above are pieces of foreground, or pixels that are given to an object, and count downwards from `PIECE`; codes
+# below are seeds.
 PIECE = int(np.iinfo(np.uint32).max)
 MOST_SEEDS = int(np.iinfo(np.int32).max) - 1
 # A window of these takes about 50 MB, and one of the largest 100 MB in 2D and 260 MB in 3D. Where the halo turns out

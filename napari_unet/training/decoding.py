@@ -22,6 +22,7 @@ from napari_unet.weights.model import Model
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 SEED_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+REACHES_PX = (1, 2, 3, 4, 6)
 CLASS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 # Of the size that all but the smallest twentieth of the objects have
 SMALL, SIZE_SHARES = 0.05, (0.1, 0.25, 0.5)
@@ -70,7 +71,7 @@ def fit_objects_events(
     seen = yield from _seen(model, chosen, footing)
     known = yield from _seen(model, _some(rehearsed), footing)
     first = best = _tried(model, seen, known, own)
-    settings: list[Setting] = _settings(chosen) if instances else [("threshold", CLASS_THRESHOLDS)]
+    settings: list[Setting] = _settings(model, chosen) if instances else [("threshold", CLASS_THRESHOLDS)]
     if model.spec.pixel_size_um is not None and any(field.source.scale != (1.0, 1.0) for field in fields):
         # The smallest size is meant in pixels of the image, and these are those of the network.
         settings = [(name, values) for name, values in settings if name != "min_size_px"]
@@ -109,12 +110,13 @@ def _seen(model: Model, fields: Sequence[Field], footing: Footing) -> Generator[
     return found
 
 
-def _settings(fields: Sequence[Field]) -> list[Setting]:
+def _settings(model: Model, fields: Sequence[Field]) -> list[Setting]:
     """Say what is tried, in this order."""
     smallest = float(np.quantile(np.concatenate([_areas(field) for field in fields]), SMALL))
-    seeds = ("seed_threshold", SEED_THRESHOLDS)
+    follows = model.activation == "flows"
+    parting: Setting = ("reach_px", REACHES_PX) if follows else ("seed_threshold", SEED_THRESHOLDS)
     sizes = [max(1, round(share * smallest)) for share in SIZE_SHARES]
-    return [seeds, ("threshold", THRESHOLDS), ("min_size_px", sizes), seeds]
+    return [parting, ("threshold", THRESHOLDS), ("min_size_px", sizes), parting]
 
 
 def _tally(model: Model, seen: Seen, options: ObjectOptions) -> Tally:

@@ -85,7 +85,7 @@ def score_events(model: Model, fields: Sequence[Field], footing: Footing, stage:
 
 
 def predict_field(model: Model, image: Floats, footing: Footing, stage: str) -> Generator[Event, None, Floats]:
-    """Probabilities, and flows, (K, [Z,] Y, X) of a normalized image (C, [Z,] Y, X); where memory runs out, `footing` changes."""
+    """All outputs (K, [Z,] Y, X) for a normalized image (C, [Z,] Y, X); where memory runs out, `footing` changes."""
     size = image.shape[1:]
     ladder = Ladder(partial(choose_engine, model, size), footing.means)
     pixels, window = torch.from_numpy(image)[None], whole(size)

@@ -21,8 +21,8 @@ from napari_unet.weights.spec import FLOWS
 
 Floats = npt.NDArray[np.float32]
 
-# Heat spreads for as many steps as an object is high and wide, but no more than these. Twice as many turn vectors by two
-# degrees on average.
+# Heat spreads for as many steps as an object is high and wide, but no more than these. Twice as many turn vectors by
+# two degrees on average.
 MOST_HEATING = 200
 TINY = 1e-12
 
@@ -47,9 +47,8 @@ def flow_targets(labels: npt.NDArray[Any]) -> Floats:
     for plane, out in zip(labels, flows, strict=True):
         own = [((beside == plane) & (plane > 0)).astype(np.float32) for beside in _beside(np.pad(plane, 1))]
         up, down, left, right = (o * b for o, b in zip(own, _beside(np.log1p(_heat(plane, own))), strict=True))
-        np.subtract(down, up, out=out[0])
-        np.subtract(right, left, out=out[1])
-        out /= np.maximum(np.linalg.norm(out, axis=0), TINY)
+        warmer = np.stack([down - up, right - left])
+        out[:] = warmer / np.maximum(np.linalg.norm(warmer, axis=0), TINY)
     return flows
 
 
@@ -76,18 +75,61 @@ def flow_loss(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     logits : (N, K, Y, X)
         Raw output; the last two channels are the flows.
     labels : (N, Y, X)
-        Object ids; 0 is background.
+        Object ids; 0 is background. On the CPU.
     weight : (N, Y, X) float
-        Of each pixel; 0 means ignored.
+        Of each pixel; 0 means ignored. So are objects that end at an ignored pixel: nobody knows where their middle is.
 
     Returns
     -------
     scalar
         0, with a gradient of 0, if no pixel counts.
     """
-    wanted = torch.from_numpy(flow_targets(labels.cpu().numpy())).to(logits.device)
-    missed = flows_of(logits) - wanted
-    return masked_mean((missed**2).sum(dim=1), weight * (labels > 0))
+    ids = labels.numpy().astype(np.int64)
+    wanted = torch.from_numpy(flow_targets(ids)).to(logits.device)
+    counts = torch.from_numpy(whole_objects(ids, weight.cpu().numpy() > 0)).to(logits.device)
+    return masked_mean(_distance(flows_of(logits), wanted), counts)
+
+
+def flow_imitation_loss(logits: Tensor, known: Tensor) -> Tensor:
+    """Squared distance between the flows of two networks, where the second one sees objects.
+
+    Parameters
+    ----------
+    logits, known : (N, K, Y, X)
+        Raw output of the network that learns, and of the one that is imitated; the first channel is the background, the
+        last two are the flows.
+
+    Returns
+    -------
+    scalar
+        Mean over pixels; 0 if both say the same.
+    """
+    background = torch.softmax(known[:, : -len(FLOWS)].float(), dim=1)[:, 0]
+    return ((1 - background) * _distance(flows_of(logits), flows_of(known))).mean()
+
+
+def whole_objects(labels: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Floats:
+    """Return 1 for known pixels of objects that do not end at an unknown one, else 0.
+
+    Parameters
+    ----------
+    labels : (N, Y, X) integer
+        Object ids; 0 is background.
+    known : (N, Y, X) bool
+    """
+    counts = (known & (labels > 0)).astype(np.float32)
+    for plane, here, out in zip(labels, known, counts, strict=True):
+        ends = np.zeros(plane.shape, bool)
+        beyond = zip(_beside(np.pad(plane, 1, mode="edge")), _beside(np.pad(here, 1, mode="edge")), strict=True)
+        for other, known_there in beyond:
+            ends |= here & ~known_there & (other != plane)
+        out[np.isin(plane, plane[ends])] = 0
+    return counts
+
+
+def _distance(flows: Tensor, wanted: Tensor) -> Tensor:
+    """From (N, 2, Y, X) and the same to (N, Y, X)."""
+    return ((flows - wanted) ** 2).sum(dim=1)
 
 
 def flows_of(logits: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_unet.weights.spec import Activation
+from napari_unet.weights.spec import ClassActivation
 
 EPSILON = 1e-6
 # A probability from which on a network's own prediction is taken for the truth
 SURE = 0.7
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor, activation: Activation) -> Tensor:
+def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor, activation: ClassActivation) -> Tensor:
     """Cross-entropy plus soft Dice over the pixels that count.
 
     Ignored pixels are masked after the softmax, never in the logits (a masked logit would still
@@ -71,7 +71,7 @@ def imitation_loss(logits: Tensor, known: Tensor) -> Tensor:
     return F.kl_div(said, wanted, reduction="none", log_target=True).sum(dim=1).mean()
 
 
-def agreement_loss(logits: Tensor, seen: Tensor, where: Tensor, activation: Activation) -> Tensor:
+def agreement_loss(logits: Tensor, seen: Tensor, where: Tensor, activation: ClassActivation) -> Tensor:
     """Cross-entropy with what another network says, where that is sure of it.
 
     Parameters

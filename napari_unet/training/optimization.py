@@ -15,6 +15,7 @@ from napari_unet.inference.engines.means import memory_of
 from napari_unet.networks.base import Network
 from napari_unet.training.config import FineTuneConfig
 from napari_unet.training.evaluation import Footing
+from napari_unet.training.flows import flow_imitation_loss, flow_loss
 from napari_unet.training.losses import agreement_loss, imitation_loss, segmentation_loss
 from napari_unet.training.patches import Batch
 from napari_unet.weights.model import Model
@@ -62,7 +63,7 @@ class Trainer:
 
     def __init__(self, model: Model, config: FineTuneConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
-        self.footing = Footing(device)
+        self.footing, self.flows = Footing(device), model.activation == "flows"
         self.network: Network = copy.deepcopy(model.network).to(device)
         self.layout = torch.channels_last if model.spec.dims == 2 else torch.contiguous_format
         self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
@@ -139,12 +140,15 @@ class Trainer:
         image = image.contiguous(memory_format=self.layout)
         with self._precision():
             logits = self.network.on_grid(image)
-        loss = segmentation_loss(logits, target, weight, self.model.activation) / self.parts
+        classes, activation = logits[:, : len(self.model.spec.classes)], self.model.spec.class_activation
+        loss = segmentation_loss(classes, target, weight, activation) / self.parts
+        if self.flows:
+            loss = loss + flow_loss(logits, batch.labels, batch.weight) / self.parts
         if batch.rehearsed:
             imitated = self._imitate(image, logits, len(image) - batch.rehearsed)
             loss = loss + IMITATION * batch.rehearsed_share * imitated
         if trust:
-            loss = loss + trust * self._agree(batch, logits)
+            loss = loss + trust * self._agree(batch, classes)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
@@ -156,15 +160,18 @@ class Trainer:
         teacher = self._teacher.to(self.device)
         with torch.no_grad(), self._precision():
             known = teacher.on_grid(image[first:])
-        return imitation_loss(logits[first:], known)
+        count, said = len(self.model.spec.classes), logits[first:]
+        loss = imitation_loss(said[:, :count], known[:, :count])
+        return loss + flow_imitation_loss(said, known) if self.flows else loss
 
-    def _agree(self, batch: Batch, logits: Tensor) -> Tensor:
-        """Compare what the network says of unreviewed pixels with what the average says of the unvaried image."""
+    def _agree(self, batch: Batch, classes: Tensor) -> Tensor:
+        """Compare the classes of unreviewed pixels with what the average says of them in the unvaried image."""
         chosen = batch.unreviewed.flatten(1).any(dim=1).nonzero()[:, 0]
         plain, where = (x[chosen].to(self.device, non_blocking=True) for x in (batch.plain, batch.unreviewed))
         with torch.no_grad(), self._precision():
             seen = self.average.to(self.device).on_grid(plain.contiguous(memory_format=self.layout))
-        return agreement_loss(logits[chosen.to(self.device)], seen, where, self.model.activation)
+        seen = seen[:, : classes.shape[1]]
+        return agreement_loss(classes[chosen.to(self.device)], seen, where, self.model.spec.class_activation)
 
     @torch.no_grad()
     def _mend(self) -> None:

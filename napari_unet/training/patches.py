@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ class Batch:
         The image before its intensities were varied.
     unreviewed : (N, [Z,] Y, X) float32
         1 where nobody has said what there is, else 0.
+    labels : (N, [Z,] Y, X) float32
+        The whole numbers from which the targets were made: object ids, or classes.
     places : tuple of str
         Where each comes from, for people.
     rehearsed : int
@@ -48,33 +50,38 @@ class Batch:
     weight: Tensor
     plain: Tensor
     unreviewed: Tensor
+    labels: Tensor
     places: tuple[str, ...] = ()
     rehearsed: int = 0
     rehearsed_share: float = 1.0
 
     def followed_by(self, rehearsed: Batch) -> Batch:
         """Join these patches with others that show what the model knew before."""
-        image, target, weight, plain, unreviewed = (
-            torch.cat(pair) for pair in zip(self._tensors, rehearsed._tensors, strict=True)
-        )
-        places = self.places + rehearsed.places
-        return Batch(image, target, weight, plain, unreviewed, places, len(rehearsed.image))
+        tensors = (torch.cat(pair) for pair in zip(self._tensors, rehearsed._tensors, strict=True))
+        return replace(self._made(tensors), places=self.places + rehearsed.places, rehearsed=len(rehearsed.image))
 
     @property
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        return self.image, self.target, self.weight, self.plain, self.unreviewed
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.image, self.target, self.weight, self.plain, self.unreviewed, self.labels
 
     def split(self, parts: int) -> list[Batch]:
         """Divide the patches among `parts` smaller batches, or as many as there are patches."""
         first = len(self.image) - self.rehearsed
         pieces = zip(*(x.tensor_split(min(parts, len(x))) for x in self._tensors), strict=True)
         batches: list[Batch] = []
-        for image, target, weight, plain, unreviewed in pieces:
-            first -= len(image)
-            again = min(len(image), max(0, -first))
+        for tensors in pieces:
+            count = len(tensors[0])
+            first -= count
+            again = min(count, max(0, -first))
             share = again / max(1, self.rehearsed)
-            batches.append(Batch(image, target, weight, plain, unreviewed, rehearsed=again, rehearsed_share=share))
+            batches.append(replace(self._made(tensors), rehearsed=again, rehearsed_share=share))
         return batches
+
+    @staticmethod
+    def _made(tensors: Iterable[Tensor]) -> Batch:
+        """From what `_tensors` gives, in parts or joined."""
+        image, target, weight, plain, unreviewed, labels = tensors
+        return Batch(image, target, weight, plain, unreviewed, labels)
 
 
 class PatchSampler:
@@ -127,7 +134,7 @@ class PatchSampler:
             target, weight = labels.long(), counts
         else:
             target, weight = patch_targets(labels)
-        return Batch(torch.stack(varied), target, weight * counts, torch.stack(plain), unreviewed, places)
+        return Batch(torch.stack(varied), target, weight * counts, torch.stack(plain), unreviewed, labels, places)
 
     def _patch(self) -> tuple[Tensor, Tensor, str]:
         """Draw an image (C, [Z,] Y, X), its labels, what counts and what is unreviewed (3, [Z,] Y, X); say where."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from napari_unet.errors import ModelError
 from napari_unet.networks.adapting import with_channels
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import FLOWS, INSTANCE_CLASSES, changed_spec
@@ -29,6 +30,9 @@ def with_flows(model: Model) -> Model:
     spec = model.spec
     if spec.activation == "flows":
         return model
+    if (spec.meaning, spec.dims) != ("instances", 2):
+        what = "finds classes" if spec.meaning == "semantic" else "finds objects in volumes"
+        raise ModelError(f'"{spec.name}" {what}, and flows are of objects in planes. Choose another model.')
     outputs = len(INSTANCE_CLASSES) + len(FLOWS)
     described = spec.network.model_copy(update={"out_channels": outputs})
     changes: dict[str, Any] = {"network": described, "activation": "flows", "meaning": "instances"}

@@ -55,7 +55,9 @@ def notices(events):
 def batch(seed=0):
     rng = torch.Generator().manual_seed(seed)
     image = torch.rand((4, 1, 32, 32), generator=rng)
-    return Batch(image, (image[:, 0] > 0.5).long(), torch.ones(4, 32, 32), image, torch.zeros(4, 32, 32))
+    return Batch(
+        image, (image[:, 0] > 0.5).long(), torch.ones(4, 32, 32), image, torch.zeros(4, 32, 32), torch.zeros(4, 32, 32)
+    )
 
 
 def test_a_training_that_was_killed_goes_on_where_it_was(model, tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def test_ids_that_float32_cannot_hold_stay_apart():
 
 def test_parts_of_a_batch_know_which_patches_are_rehearsed():
     image, pixels = torch.zeros(3, 1, 4, 4), torch.ones(3, 4, 4)
-    one = Batch(image, pixels.long(), pixels, image, pixels, ("a", "b", "c"))
+    one = Batch(image, pixels.long(), pixels, image, pixels, pixels, ("a", "b", "c"))
     batch = one.followed_by(one)
     assert [part.rehearsed for part in batch.split(1)] == [3]
     assert [part.rehearsed for part in batch.split(2)] == [0, 3]

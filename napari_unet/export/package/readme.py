@@ -69,6 +69,8 @@ def _result(parts: Parts) -> Iterator[str]:
             f"watershed from where the interior is likelier than {objects.seed_threshold:g} parts objects that touch; "
             f"those of fewer than {objects.min_size_px} pixels are left out."
         )
+        if spec.activation == "flows":
+            yield "napari-unet itself parts them by flows, which the network of its own model file gives besides."
 
 
 def _training(parts: Parts) -> Iterator[str]:

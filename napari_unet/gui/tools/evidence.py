@@ -87,7 +87,9 @@ class Evidence:
         frame = self.kept.frame
         if frame.shape != pane.layer.data.shape:
             return None
-        block = np.stack([np.asarray(pane.of(frame.from_tzyx(one))[slices(box)]) for one in array[: len(self.kept.spec.classes)]])
+        block = np.stack(
+            [np.asarray(pane.of(frame.from_tzyx(one))[slices(box)]) for one in array[: len(self.kept.spec.classes)]]
+        )
         if block.dtype == np.uint8:
             return np.asarray(block, np.float32) / np.float32(255)
         if self.kept.spec.activation == "none" and len(block) > 1:

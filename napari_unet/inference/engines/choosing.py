@@ -95,7 +95,8 @@ def configured_engine(
     if config.turns == "none":
         return one(size)
     most_px = int(budget_bytes(means) * TURNED_SHARE / planes / (4 * model.spec.network.out_channels))
-    return TurnedEngine.of(one, size, config.turns, context_px(model.network), most_px)
+    flows = model.activation == "flows"
+    return TurnedEngine.of(one, size, config.turns, context_px(model.network), most_px, flows=flows)
 
 
 def _blended(runner: Runner, size: Sequence[int], means: Means, tile: int | None, planes: int) -> BlendedEngine:

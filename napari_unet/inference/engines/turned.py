@@ -19,6 +19,7 @@ from napari_unet.inference.engines.base import Engine, Read, Seam
 from napari_unet.inference.exact.intervals import Interval, Window, size_of, view
 from napari_unet.networks.base import Network
 from napari_unet.networks.field import receptive_field
+from napari_unet.weights.spec import FLOWS
 
 # What pieces compute of their surroundings, over and over, may be this share of the pieces.
 MOST_EXTRA = 0.2
@@ -51,6 +52,13 @@ class Turn:
         """Undo `pixels`."""
         image = turned.flip(self._axes)
         return image.transpose(-2, -1) if self.exchanged else image
+
+    def flows_back(self, flows: Tensor) -> Tensor:
+        """Undo `pixels` for flows along Y and X (..., 2, Y, X) from 0 to 1: where they point to turns, too."""
+        image = self.pixels_back(flows)
+        along_y, along_x = image.unbind(dim=-3)
+        along_y, along_x = (1 - along_y if self.flip_y else along_y), (1 - along_x if self.flip_x else along_x)
+        return torch.stack([along_x, along_y] if self.exchanged else [along_y, along_x], dim=-3)
 
     def window(self, window: Window) -> Window:
         """Return where a window (..., Y, X) of the image is after the turn."""
@@ -96,15 +104,25 @@ class TurnedEngine:
         Of a piece, about.
     most_px : int
         Of a piece.
+    flows : bool
+        Whether the last two outputs are flows.
     """
 
     members: tuple[tuple[Turn, Engine], ...]
     side_px: int
     most_px: int
+    flows: bool = False
 
     @classmethod
-    def of(
-        cls, make: Callable[[Sequence[int]], Engine], size: Sequence[int], turns: Turns, context_px: int, most_px: int
+    def of(  # what is turned, how, and how much of it at once
+        cls,
+        make: Callable[[Sequence[int]], Engine],
+        size: Sequence[int],
+        turns: Turns,
+        context_px: int,
+        most_px: int,
+        *,
+        flows: bool = False,
     ) -> TurnedEngine:
         """Turn images of a size ([Z,] Y, X).
 
@@ -117,13 +135,15 @@ class TurnedEngine:
             What an engine computes around a window beside it, on each side.
         most_px : int
             Of a piece.
+        flows : bool
+            Whether the last two outputs are flows.
         """
         here, across = size[-2:], (*size[:-2], size[-1], size[-2])
         turning = turns_of(turns, size)
         engine = make(size)
         other = make(across) if turns == "all" and here != across[-2:] else engine
         side = math.ceil(2 * context_px / ((1 + MOST_EXTRA) ** (1 / len(size)) - 1))
-        return cls(tuple((turn, other if turn.exchanged else engine) for turn in turning), max(1, side), most_px)
+        return cls(tuple((turn, other if turn.exchanged else engine) for turn in turning), max(1, side), most_px, flows)
 
     @property
     def exact(self) -> bool:
@@ -161,9 +181,16 @@ class TurnedEngine:
             for part, values in engine.run(_turned(read, turn), turn.window(piece)):
                 if total is None:
                     total = values.new_zeros((*values.shape[:2], *size_of(piece)))
-                view(total, piece, turn.window_back(part)).add_(turn.pixels_back(values))
+                view(total, piece, turn.window_back(part)).add_(self._back(turn, values))
         assert total is not None, "pieces are not empty"
         return total.div_(len(self.members))
+
+    def _back(self, turn: Turn, values: Tensor) -> Tensor:
+        """Turn the answer (N, K, ...) to a turned image back."""
+        if not self.flows:
+            return turn.pixels_back(values)
+        classes, flows = values.tensor_split([-len(FLOWS)], dim=1)
+        return torch.cat([turn.pixels_back(classes), turn.flows_back(flows)], dim=1)
 
 
 def context_px(network: Network) -> int:

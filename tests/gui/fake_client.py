@@ -142,7 +142,7 @@ class FakeClient:
             for t in range(t0, t1):
                 block = image.read(t, slice(z0, z1), slice(y, stop), slice(x0, x1), request.inference.channels)
                 inside = (block.mean(axis=0) > top / 2).astype(np.float32)
-                probabilities[:, t - t0, :, y - y0 : stop - y0] = np.stack([1 - inside, inside, 0 * inside])[
+                probabilities[:3, t - t0, :, y - y0 : stop - y0] = np.stack([1 - inside, inside, 0 * inside])[
                     : len(probabilities)
                 ]
             yield TileDone(done, len(rows), (((t0, t1), (z0, z1), (y, stop), (x0, x1)),))

@@ -82,6 +82,14 @@ class Step(QWidget):  # type: ignore[misc]
         return form
 
 
+def show_row(form: QFormLayout, field: QWidget, *, shown: bool) -> None:
+    """Show or hide a widget of a form with its label."""
+    field.setVisible(shown)
+    label = form.labelForField(field)
+    if isinstance(label, QWidget):
+        label.setVisible(shown)
+
+
 class _Binding:
     """Calls a method of a widget as long as Qt has not deleted the widget.
 

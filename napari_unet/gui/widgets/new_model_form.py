@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QSpinBox
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.modelling import MOST_CHANNELS, adjustable
-from napari_unet.gui.widgets.base import Step, silent
+from napari_unet.gui.widgets.base import Step, show_row, silent
 from napari_unet.weights.spec import Meaning
 
 
@@ -65,9 +65,9 @@ class NewModelForm(Step):
             self.dims.setCurrentIndex(int(sizes.get("dims") == 3))
             self.width.setValue(sizes.get("width", 0))
             self.depth.setValue(sizes.get("depth", 0))
-        _show_row(self._form, self.classes, semantic)
+        show_row(self._form, self.classes, shown=semantic)
         for name, field in (("dims", self.dims), ("width", self.width), ("depth", self.depth)):
-            _show_row(self._form, field, name in sizes)
+            show_row(self._form, field, shown=name in sizes)
 
     def _describe(self) -> None:
         model = self.state.model
@@ -82,10 +82,3 @@ class NewModelForm(Step):
         meaning: Meaning = "semantic" if self.output.currentIndex() else "instances"
         self.controller.modelling.describe_new(meaning, self.classes.text(), self.channels.value(), options)
         self._show()  # what is impossible goes back
-
-
-def _show_row(form: QFormLayout, field: QWidget, shown: bool) -> None:
-    field.setVisible(shown)
-    label = form.labelForField(field)
-    if isinstance(label, QWidget):
-        label.setVisible(shown)

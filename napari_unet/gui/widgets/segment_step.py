@@ -8,7 +8,7 @@ from superqt import QLabeledDoubleSlider
 
 from napari_unet.gui.controller import Controller
 from napari_unet.gui.progress import percent
-from napari_unet.gui.widgets.base import Step, beside, button, heading, quiet_button, say, sentence, silent
+from napari_unet.gui.widgets.base import Step, beside, button, heading, quiet_button, say, sentence, show_row, silent
 from napari_unet.gui.widgets.batch_links import BatchLinks
 from napari_unet.gui.widgets.channels import ChannelChooser
 from napari_unet.gui.widgets.choices import combo, show_choices
@@ -59,7 +59,9 @@ class SegmentStep(Step):
         self.add_row(self.start_over)
         self.add(self.adapt, self.adapted)
         self.add(self.tuning_title)
-        self.add_form(("Threshold", self.threshold), ("Smallest size", self.min_size))
+        self.tuning = self.add_form(
+            ("Threshold", self.threshold), ("Join within", self.reach), ("Smallest size", self.min_size)
+        )
         self.others = BatchLinks(controller)
         self.add(self.fill_holes, self.close_gaps, self.join_z, self.tuning_hint, self.others)
         self.column.addStretch(1)
@@ -98,6 +100,13 @@ class SegmentStep(Step):
         self.threshold.setSingleStep(0.05)
         self.threshold.setDecimals(2)
         self.threshold.setToolTip("Higher makes objects smaller; the network does not run again")
+        self.reach = QSpinBox()
+        self.reach.setRange(1, 20)
+        self.reach.setSuffix(" px")
+        self.reach.setToolTip(
+            "The model leads each pixel towards the middle of its object, and pixels that arrive about so near to each "
+            "other are one: higher joins what is split, lower parts what is merged; the network does not run again"
+        )
         self.min_size = QSpinBox()
         self.min_size.setRange(0, 1_000_000)
         self.min_size.setSuffix(" px")
@@ -116,6 +125,7 @@ class SegmentStep(Step):
         self._debounce.setInterval(_DEBOUNCE_MS)
         self._debounce.timeout.connect(self.controller.segmenting.find_objects)
         self.threshold.valueChanged.connect(self._tune)
+        self.reach.valueChanged.connect(self._tune)
         self.min_size.valueChanged.connect(self._tune)
         self.fill_holes.toggled.connect(self._tune)
         self.close_gaps.toggled.connect(self._tune)
@@ -155,13 +165,15 @@ class SegmentStep(Step):
 
     def _show_objects(self) -> None:
         objects, model = self.state.objects, self.state.model
-        with silent(self.threshold, self.min_size, self.fill_holes, self.close_gaps, self.join_z):
+        with silent(self.threshold, self.reach, self.min_size, self.fill_holes, self.close_gaps, self.join_z):
             self.threshold.setValue(objects.threshold)
+            self.reach.setValue(objects.reach_px)
             self.min_size.setValue(objects.min_size_px)
             self.fill_holes.setChecked(objects.fill_holes)
             self.close_gaps.setChecked(objects.close_gaps)
             self.join_z.setChecked(objects.join_z)
         planes = model is not None and model.spec.dims == 2 and model.spec.meaning == "instances"
+        show_row(self.tuning, self.reach, shown=model is not None and model.spec.activation == "flows")
         self.join_z.setVisible(planes and "Z" in self.state.axes)
         self.close_gaps.setVisible(model is not None and model.spec.meaning == "semantic")
 
@@ -206,6 +218,7 @@ class SegmentStep(Step):
     def _tune(self) -> None:
         self.state.change_objects(
             threshold=round(self.threshold.value(), 3),
+            reach_px=self.reach.value(),
             min_size_px=self.min_size.value(),
             fill_holes=self.fill_holes.isChecked(),
             close_gaps=self.close_gaps.isChecked(),

@@ -6,6 +6,10 @@ from pydantic import Field
 
 from napari_unet.networks.spec import Config
 
+MOST_REACH_PX, MOST_STEP_PX = 100, 32.0
+FOLLOWING_DIAMETER = ("min_size_px", "reach_px", "step_px")
+"""Settings that a model means for objects of its own diameter."""
+
 
 class ObjectOptions(Config):
     """Settings that can be changed without running the network again.
@@ -19,6 +23,9 @@ class ObjectOptions(Config):
     reach_px : int
         With flows: pixels that end within about so many pixels of each other are one object. Higher values join what
         lower ones part.
+    step_px : float
+        With flows: how far a pixel moves in one step, in pixels of the image as it was given. A network that is shown
+        the image half as large means twice as much.
     min_size_px : int
         Smaller objects are dropped; pixels in 2D (per slice), voxels in 3D, of the image as it was given.
     fill_holes : bool
@@ -33,7 +40,8 @@ class ObjectOptions(Config):
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     seed_threshold: float = Field(default=0.5, gt=0, lt=1)
-    reach_px: int = Field(default=3, ge=1, le=20)
+    reach_px: int = Field(default=3, ge=1, le=MOST_REACH_PX)
+    step_px: float = Field(default=1.0, ge=1 / MOST_STEP_PX, le=MOST_STEP_PX)
     min_size_px: int = Field(default=20, ge=0)
     fill_holes: bool = True
     join_z: bool = True

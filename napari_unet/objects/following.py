@@ -1,7 +1,7 @@
 """Objects from flows: pixels of the foreground move towards the middle of their object, and those that meet are one.
 
 They do not move step by step. In 2n steps a pixel goes where it goes in n steps, and from there where that place goes
-in n steps: so seven looks at a map replace 128 steps. None sees farther than `REACH_PX`, and a window with as much
+in n steps: so seven looks at a map replace 128 steps. None sees farther than `Pace.seen_px`, and a window with as much
 around it gives what the whole image gives, to the last bit.
 
 References
@@ -11,6 +11,9 @@ Stringer et al. (2021), Cellpose, https://doi.org/10.1038/s41592-020-01018-x (fl
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
@@ -18,11 +21,8 @@ from scipy import ndimage as ndi
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.pixels import Mask, Probabilities, complement, exceeds
 
-# Pixels take so many doublings of steps of at most a pixel along each axis.
-DOUBLINGS = 7
-STEPS_PX = 1 << DOUBLINGS
-# What lies farther away changes nothing for a pixel: each look takes in the pixel beside the place it looks at.
-REACH_PX = STEPS_PX + DOUBLINGS
+# Pixels take 2**7 steps; fewer where these are longer than a pixel, but at least 2**5.
+MOST_DOUBLINGS, LEAST_DOUBLINGS = 7, 5
 # Where so many pixels end is the middle of an object.
 LEAST_ENDS = 2
 # So many pixels are moved at once, for the sake of memory.
@@ -30,6 +30,38 @@ AT_ONCE_PX = 2**18
 
 Floats = npt.NDArray[np.float32]
 Places = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far pixels go.
+
+    Attributes
+    ----------
+    step_px : float
+        The longest step along each axis.
+    """
+
+    step_px: float = 1.0
+
+    @property
+    def doublings(self) -> int:
+        """They take two to the power of so many steps: so about as far on images that a network saw smaller."""
+        return max(LEAST_DOUBLINGS, MOST_DOUBLINGS - max(0, math.ceil(math.log2(self.step_px))))
+
+    @property
+    def farthest_px(self) -> int:
+        """A pixel ends at most so far away along each axis."""
+        return math.ceil(self.step_px * (1 << self.doublings))
+
+    @property
+    def seen_px(self) -> int:
+        """What lies farther away changes nothing: each look takes in the pixel beside the place it looks at."""
+        return self.farthest_px + self.doublings
+
+    def seen_around(self, reach_px: int) -> int:
+        """How many pixels around a box tell where all objects have their middle in it."""
+        return reach_px + self.farthest_px + self.seen_px
 
 
 def find_by_flows(block: Probabilities, options: ObjectOptions) -> npt.NDArray[np.int32]:
@@ -40,7 +72,7 @@ def find_by_flows(block: Probabilities, options: ObjectOptions) -> npt.NDArray[n
     block : (5, Y, X) float32, or uint8 from 0 to 255 for 0 to 1
         Probabilities of background, interior and border, of which the first is used, and flows.
     options : ObjectOptions
-        Threshold of the foreground, and how far apart flows of one object may end.
+        Threshold of the foreground, the length of a step, and how far apart flows of one object may end.
 
     Returns
     -------
@@ -48,7 +80,7 @@ def find_by_flows(block: Probabilities, options: ObjectOptions) -> npt.NDArray[n
         Ids from 1, in the order in which the middles begin; 0 for background, and for pixels that end alone.
     """
     foreground = foreground_of(block, options)
-    ends = ends_of(flows_of(block), foreground)
+    ends = ends_of(flows_of(block), foreground, Pace(options.step_px))
     middles, _ = ndi.label(middles_of(ends, foreground.shape, options.reach_px))
     labels = np.zeros(foreground.shape, np.int32)
     labels[foreground] = middles[ends]
@@ -73,15 +105,16 @@ def middles_of(ends: Places, shape: tuple[int, ...], reach_px: int) -> Mask:
     return middles
 
 
-def ends_of(flows: Floats, foreground: Mask) -> Places:
+def ends_of(flows: Floats, foreground: Mask, pace: Pace = Pace()) -> Places:
     """Return where pixels end.
 
     Parameters
     ----------
     flows : (2, Y, X) float32
-        How far a pixel moves along Y and X in one step, from -1 to 1 pixel.
+        How far a pixel moves along Y and X in one step, from -1 to 1 of the longest one.
     foreground : (Y, X) bool
         Which pixels move. A pixel that leaves it stays where it is then.
+    pace : Pace
 
     Returns
     -------
@@ -90,8 +123,9 @@ def ends_of(flows: Floats, foreground: Mask) -> Places:
     """
     begin = np.stack(np.nonzero(foreground)).astype(np.int32)
     last = np.reshape(foreground.shape, (2, 1)).astype(np.int32) - 1
-    moved: Floats = np.where(foreground, flows, np.float32(0))  # also where they are not a number
-    for _ in range(DOUBLINGS):
+    # Also where they are not a number.
+    moved: Floats = np.where(foreground, flows * np.float32(pace.step_px), np.float32(0))
+    for _ in range(pace.doublings):
         further = moved.copy()
         for start in range(0, begin.shape[1], AT_ONCE_PX):
             some = begin[:, start : start + AT_ONCE_PX]
@@ -116,8 +150,3 @@ def _between(values: Floats, places: npt.NDArray[np.int32], far: Floats, last: n
     below = values[:, bottom, left] * (1 - right) + values[:, bottom, beyond] * right
     found: Floats = above * (1 - down) + below * down
     return found
-
-
-def seen_around(reach_px: int) -> int:
-    """Return how many pixels around a box tell where all objects have their middle in it."""
-    return reach_px + STEPS_PX + REACH_PX

@@ -1,6 +1,6 @@
 """Objects from the flows of a large plane, block by block; the result is that of the whole image, number for number.
 
-A pixel ends at most `STEPS_PX` away, and nothing farther than `REACH_PX` has a say in where. So windows around the
+A pixel ends at most so far away, and nothing farther than a little more has a say in where. So windows around the
 blocks tell exactly where objects have their middle, and then to which middle each pixel belongs. Until all pixels know,
 the labels hold both: what lies in a middle is the id of that, and other pixels count down from `PIECE`.
 """
@@ -14,14 +14,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.objects.blocks import Array, Box, Ids, Pieces, grow, within
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.following import (
-    REACH_PX,
-    ends_of,
-    flows_of,
-    foreground_of,
-    middles_of,
-    seen_around,
-)
+from napari_unet.objects.following import Pace, ends_of, flows_of, foreground_of, middles_of
 from napari_unet.objects.holes import Holes
 from napari_unet.objects.large import MOST_SEEDS, PIECE, Large, check_count
 
@@ -49,12 +42,13 @@ def follow_in_blocks(large: Large, options: ObjectOptions, first_id: int) -> Gen
 
 def _find_middles(large: Large, options: ObjectOptions) -> Generator[None, None, Pieces]:
     """Write the id of its middle for each pixel that lies in one."""
-    pieces, around = Pieces(large.grid), seen_around(options.reach_px)
+    pieces, pace = Pieces(large.grid), Pace(options.step_px)
+    around = pace.seen_around(options.reach_px)
     for index, box in large.grid:
         window = grow(box, around, large.grid.shape)
         block = large.probabilities.read_classes(window)
         foreground = foreground_of(block, options)
-        ends = ends_of(flows_of(block), foreground)
+        ends = ends_of(flows_of(block), foreground, pace)
         ids, count = ndi.label(middles_of(ends, foreground.shape, options.reach_px)[within(box, window)])
         first = pieces.add_in_order(index, box, ids, count)
         check_count(pieces.count)
@@ -78,10 +72,11 @@ def _give_all(large: Large, options: ObjectOptions, roots: Ids) -> Generator[Non
 
 def _middles_reached(large: Large, options: ObjectOptions, roots: Ids, box: Box) -> Array:
     """Return the middle of each pixel of a box, 0 for none."""
-    window = grow(box, REACH_PX, large.grid.shape)
+    pace = Pace(options.step_px)
+    window = grow(box, pace.seen_px, large.grid.shape)
     block, inner = large.probabilities.read_classes(window), within(box, window)
     foreground = foreground_of(block, options)
-    ends = np.stack(ends_of(flows_of(block), foreground))
+    ends = np.stack(ends_of(flows_of(block), foreground, pace))
     codes = large.labels.read(window).astype(np.int64)
     middles = roots[np.where(codes <= MOST_SEEDS, codes, 0)]
     own = np.zeros(foreground.shape, np.int64)

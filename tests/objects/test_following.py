@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_unet.events import finish
+from napari_unet.networks.spec import NetworkSpec
 from napari_unet.objects.blocks import Grid, Part
 from napari_unet.objects.blockwise import label_in_blocks, steps
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.following import REACH_PX, ends_of, find_by_flows
+from napari_unet.objects.following import Pace, ends_of, find_by_flows
 from napari_unet.objects.labelling import decode, label_events
 from napari_unet.objects.large import Large
 from napari_unet.training.flows import flow_targets
+from napari_unet.weights.spec import ModelSpec
 
 FLOWS = SimpleNamespace(meaning="instances", activation="flows", dims=2)
 
@@ -110,7 +112,7 @@ def test_a_window_gives_what_the_whole_image_gives_to_the_last_bit():
     window = np.s_[:, 170:530]
     part[:, foreground[window]] = ends_of(np.ascontiguousarray(flows[:, *window]), foreground[window])
     part[1][foreground[window]] += 170
-    inner = slice(REACH_PX, -REACH_PX)
+    inner = slice(Pace().seen_px, -Pace().seen_px)
     np.testing.assert_array_equal(part[:, :, inner], whole[:, :, 170:530][:, :, inner])
 
 
@@ -137,10 +139,36 @@ def test_maps_of_8_bits_say_the_same(halves):
 def test_a_higher_reach_joins_what_a_lower_one_parts():
     labels = np.zeros((40, 40), int)
     labels[5:35, 5:35] = 1
-    both = flows_to([(20, 17)], labels)
-    both[:, 20:] = flows_to([(20, 23)], labels)[:, 20:]
+    both = flows_to([(20, 16)], labels)
+    both[:, :, 20:] = flows_to([(20, 23)], labels)[:, :, 20:]
     assert found_in(both, labels > 0, reach_px=2).max() == 2
     assert found_in(both, labels > 0, reach_px=6).max() == 1
+
+
+def test_large_objects_stay_whole_where_steps_are_long():
+    """As where a diameter is told, and the network sees the image an eighth as large."""
+    labels = np.zeros((700, 1300), int)
+    labels[50:650, 50:650], labels[50:650, 650:1250] = 1, 2
+    maps = maps_of(flows_to([(350, 350), (350, 950)], labels), labels > 0)
+    spec = ModelSpec(
+        name="flows",
+        network=NetworkSpec(variant="unet", in_channels=1, out_channels=5),
+        activation="flows",
+        diameter_px=22,
+        objects=ObjectOptions(reach_px=3),
+    )
+    found, count = decode(maps, FLOWS, spec.objects_at(8 * 22))
+    assert count == 2
+    assert same_objects(found, labels)
+
+
+def test_small_objects_stay_apart_where_steps_are_short():
+    labels = np.kron(np.arange(1, 65).reshape(8, 8), np.ones((5, 5), int))
+    labels = np.pad(labels, 3)
+    middles = [(5 + 5 * (n // 8), 5 + 5 * (n % 8)) for n in range(64)]
+    maps = maps_of(flows_to(middles, labels), labels > 0)
+    assert decode(maps, FLOWS, ObjectOptions(reach_px=1, step_px=0.25, min_size_px=2))[1] == 64
+    assert decode(maps, FLOWS, ObjectOptions(reach_px=3, min_size_px=2))[1] < 64
 
 
 @st.composite
@@ -162,7 +190,10 @@ def crowds(draw):
 @st.composite
 def choices(draw):
     return ObjectOptions(
-        reach_px=draw(st.integers(1, 9)), min_size_px=draw(st.integers(0, 40)), fill_holes=draw(st.booleans())
+        reach_px=draw(st.integers(1, 9)),
+        step_px=draw(st.sampled_from([1.0, 1.0, 0.4, 1.3, 4.0])),
+        min_size_px=draw(st.integers(0, 40)),
+        fill_holes=draw(st.booleans()),
     )
 
 
@@ -189,13 +220,14 @@ def test_blocks_give_the_labels_of_the_whole_image(side, maps, options):
 
 def test_large_planes_are_labelled_in_blocks_by_themselves():
     """Objects of two slices of 4.3 million pixels each, joined across Z."""
-    rng = np.random.default_rng(3)
-    labels = np.zeros((2080, 2080), int)
-    middles = [(y, x) for y in range(25, 2060, 40) for x in range(25, 2060, 40)]
-    for number, (y, x) in enumerate(middles, start=1):
-        labels[y - 14 : y + 15, x - 14 : x + 15] = number
-    maps = maps_of(flow_targets(labels[None])[0] + rng.normal(0, 0.1, (2, *labels.shape)), labels > 0)
+    tile = np.zeros((40, 40), int)
+    tile[6:35, 6:35] = 1
+    flows, labels = (
+        np.tile(flows_to([(20, 20)], tile), (1, 52, 52)),
+        np.kron(np.arange(1, 52**2 + 1).reshape(52, 52), tile),
+    )
+    maps = maps_of(flows + np.random.default_rng(3).normal(0, 0.1, flows.shape), labels > 0)
     found, count = finish(label_events(np.stack([maps, maps], axis=1)[:, None], FLOWS, ObjectOptions()))
-    assert count == len(middles)
+    assert count == 52**2
     np.testing.assert_array_equal(found[0, 0], found[0, 1])
-    assert same_objects(found[0, 0], labels)
+    np.testing.assert_array_equal(np.unique(found[0, 0][labels > 0] - labels[labels > 0]), [0])

@@ -14,6 +14,7 @@ from napari_unet.gui.widgets.channels import ChannelChooser
 from napari_unet.gui.widgets.choices import combo, show_choices
 from napari_unet.gui.widgets.speed_options import SpeedOptions
 from napari_unet.gui.widgets.verdict import Verdict
+from napari_unet.objects.config import MOST_REACH_PX
 
 _DEBOUNCE_MS = 250
 _WHOLE = "Segment the whole image; what is on the screen comes first"
@@ -101,7 +102,7 @@ class SegmentStep(Step):
         self.threshold.setDecimals(2)
         self.threshold.setToolTip("Higher makes objects smaller; the network does not run again")
         self.reach = QSpinBox()
-        self.reach.setRange(1, 20)
+        self.reach.setRange(1, MOST_REACH_PX)
         self.reach.setSuffix(" px")
         self.reach.setToolTip(
             "The model leads each pixel towards the middle of its object, and pixels that arrive about so near to each "

@@ -2,10 +2,10 @@
 
     python benchmarks/objects.py [--rounds 3] [--side 4096] [--depth 64] [--width 512] [--network]
 
-Dense touching cells with background, interior and border probabilities. Both ways are run in turns, in
-shuffled order, in this one process; the medians of CPU seconds are printed with their range. Memory is the peak
-that Python allocates beyond probabilities and labels, measured in a run of its own. With ``--network``, the
-time that the bundled 2D network takes for as many pixels, on one thread, is printed beside.
+Dense touching cells with background, interior and border probabilities; planes also with flows. Both ways are run in
+turns, in shuffled order, in this one process; the medians of CPU seconds are printed with their range. Memory is the
+peak that Python allocates beyond probabilities and labels, measured in a run of its own. With ``--network``, the time
+that the bundled 2D network takes for as many pixels, on one thread, is printed beside.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--network", action="store_true")
     args = parser.parse_args()
-    for shape in ((args.side, args.side), (args.depth, args.width, args.width)):
-        compare(shape, args.rounds)
+    compare((args.side, args.side), args.rounds)
+    compare((args.side, args.side), args.rounds, flows=True)
+    compare((args.depth, args.width, args.width), args.rounds)
     if args.network:
         print(f"the network: {network_seconds(args.side):.1f} s for {args.side} x {args.side} pixels")
 
 
-def compare(shape: tuple[int, ...], rounds: int) -> None:
+def compare(shape: tuple[int, ...], rounds: int, *, flows: bool = False) -> None:
     """Label dense cells both ways."""
-    probabilities = dense_cells(shape, np.random.default_rng(0))
+    probabilities = dense_cells(shape, np.random.default_rng(0), flows=flows)
     ways = {"whole image": whole, "block by block": blockwise}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     labels = {}
@@ -55,7 +56,8 @@ def compare(shape: tuple[int, ...], rounds: int) -> None:
             seconds[name].append(spent)
     count = int(labels["whole image"].max())
     changed = int((labels["whole image"] != labels["block by block"]).sum())
-    print(f"{' x '.join(map(str, shape))}, {count} objects; pixels that differ: {changed}")
+    by = " by flows" if flows else ""
+    print(f"{' x '.join(map(str, shape))}, {count} objects{by}; pixels that differ: {changed}")
     for name, spent in seconds.items():
         middle, peak = float(np.median(spent)), peak_mb(ways[name], probabilities)
         print(
@@ -79,15 +81,19 @@ def blockwise(probabilities: np.ndarray) -> np.ndarray:
 
 def spec(probabilities: np.ndarray) -> SimpleNamespace:
     """Describe the outputs."""
-    return SimpleNamespace(meaning="instances", activation="softmax", dims=probabilities.ndim - 1)
+    activation = "flows" if len(probabilities) > 3 else "softmax"
+    return SimpleNamespace(meaning="instances", activation=activation, dims=probabilities.ndim - 1)
 
 
-def dense_cells(shape: tuple[int, ...], rng: np.random.Generator, spacing: float = 24) -> np.ndarray:
-    """Return probabilities of cells that fill most of the image, one a `spacing` to the power of the dimensions."""
+def dense_cells(
+    shape: tuple[int, ...], rng: np.random.Generator, spacing: float = 24, *, flows: bool = False
+) -> np.ndarray:
+    """Return maps of cells that fill most of the image, one a `spacing` to the power of the dimensions."""
     base = tuple(min(size, 512 if len(shape) == 2 else 128) for size in shape)
     points = rng.uniform(0, base, (int(np.prod(base) / spacing ** len(base)), len(base)))
     grid = np.stack(np.meshgrid(*(np.arange(size) for size in base), indexing="ij"), axis=-1)
-    nearest, second = np.moveaxis(cKDTree(points).query(grid, k=2)[0].astype(np.float32), -1, 0)
+    distances, owners = cKDTree(points).query(grid, k=2)
+    nearest, second = np.moveaxis(distances.astype(np.float32), -1, 0)
     radius = 0.8 * spacing
     logits = np.stack([nearest - radius, np.minimum((second - nearest) / 2, radius - nearest) - 2, 0 * nearest])
     repeats = [-(-size // part) for size, part in zip(shape, base, strict=True)]
@@ -96,7 +102,12 @@ def dense_cells(shape: tuple[int, ...], rng: np.random.Generator, spacing: float
         logits[plane] += 0.3 * rng.standard_normal(shape, dtype=np.float32)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=0)
-    return logits
+    if not flows:
+        return logits
+    way = np.moveaxis(points[owners[..., 0]] - grid, -1, 0) / np.maximum(nearest, 1)
+    moves = np.tile((1 + way.astype(np.float32)) / 2, (1, *repeats))[(slice(None), *(slice(0, size) for size in shape))]
+    moves += 0.1 * rng.standard_normal(moves.shape, dtype=np.float32)
+    return np.concatenate([logits, np.clip(moves, 0, 1)])
 
 
 def timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:

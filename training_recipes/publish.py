@@ -2,7 +2,7 @@
 
     python training_recipes/publish.py NAME --data FOLDER --work FOLDER [--out FOLDER]
 
-The thresholds are those of `CHOSEN`, found on the held-out fifth of ``train`` with `tune.py`.
+The settings of objects are those of `CHOSEN`, found on the held-out fifth of ``train`` with `tune.py`.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def provenance(name: str, recipe: Recipe, data: Path, step: int) -> Provenance:
     samples = read_samples(data / "train", [kind for kind in KINDS if kind in recipe.shares])
     counts = Counter(sample.kind for sample in samples if sample.image.name not in held_out)
     images = ", ".join(f"{count} {KIND_NAMES[kind]}" for kind, count in counts.items())
+    steps = f"{recipe.steps} steps of classes and {step} of flows as well" if recipe.flow_steps else f"{step} steps"
     kept = sum(sample.image.name in held_out for sample in samples)
     return Provenance(
         trained_on=f"{counts.total()} images of nuclei: {images}; {kept} more chose the thresholds",
@@ -75,7 +76,7 @@ def provenance(name: str, recipe: Recipe, data: Path, step: int) -> Provenance:
         license="CC0-1.0",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=nu.__version__,
-        notes=f"training_recipes/train.py {name}, {step} steps of {recipe.batch} patches of {PATCH_PX} pixels a side",
+        notes=f"training_recipes/train.py {name}, {steps} of {recipe.batch} patches of {PATCH_PX} pixels a side",
     )
 
 

@@ -207,7 +207,7 @@ class Run:
             distance = self.distance(self.features[-1])[:, 0]
         loss = segmentation_loss(logits[:, : len(INSTANCE_CLASSES)], target, weight, "softmax")
         if self.flows and batch.labels is not None:
-            loss = loss + flow_loss(logits, batch.labels.to(self.device), (weight > 0).float())
+            loss = loss + flow_loss(logits, batch.labels, weight)
         counts = (weight > 0).float()
         wrong = F.smooth_l1_loss(distance.float(), away, reduction="none")
         loss = loss + DISTANCE_SHARE * (wrong * counts).sum() / counts.sum().clamp_min(1)

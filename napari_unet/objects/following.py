@@ -1,7 +1,7 @@
 """Objects from flows: pixels of the foreground move towards the middle of their object, and those that meet are one.
 
 They do not move step by step. In 2n steps a pixel goes where it goes in n steps, and from there where that place goes
-in n steps: so seven looks at a map replace 128 steps. None sees farther than `Pace.seen_px`, and a window with as much
+in n steps: so six looks at a map replace 64 steps. None sees farther than `Pace.seen_px`, and a window with as much
 around it gives what the whole image gives, to the last bit.
 
 References
@@ -21,15 +21,16 @@ from scipy import ndimage as ndi
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.pixels import Mask, Probabilities, complement, exceeds
 
-# Pixels take 2**7 steps; fewer where these are longer than a pixel, but at least 2**5.
-MOST_DOUBLINGS, LEAST_DOUBLINGS = 7, 5
+# Pixels take 2**6 steps; half as many where these are longer than a pixel.
+MOST_DOUBLINGS, LEAST_DOUBLINGS = 6, 5
 # Where so many pixels end is the middle of an object.
 LEAST_ENDS = 2
 # So many pixels are moved at once, for the sake of memory.
 AT_ONCE_PX = 2**18
 
 Floats = npt.NDArray[np.float32]
-Places = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+Indices = npt.NDArray[np.intp]
+Places = tuple[Indices, Indices]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,35 +119,47 @@ def ends_of(flows: Floats, foreground: Mask, pace: Pace = Pace()) -> Places:
 
     Returns
     -------
-    rows, columns : (n,) int32
+    rows, columns : (n,) integers
         Of each pixel of the foreground, in C order.
     """
-    begin = np.stack(np.nonzero(foreground)).astype(np.int32)
-    last = np.reshape(foreground.shape, (2, 1)).astype(np.int32) - 1
-    # Also where they are not a number.
-    moved: Floats = np.where(foreground, flows * np.float32(pace.step_px), np.float32(0))
+    height, width = foreground.shape
+    places = np.flatnonzero(foreground)
+    # Rows are the real part and columns the imaginary one: so both are looked up at once. What is appended is looked at
+    # beside the last pixels, and does not count.
+    moved = np.zeros(height * width + width + 1, np.complex64)
+    moved.real[places], moved.imag[places] = flows[:, foreground] * np.float32(pace.step_px)
     for _ in range(pace.doublings):
         further = moved.copy()
-        for start in range(0, begin.shape[1], AT_ONCE_PX):
-            some = begin[:, start : start + AT_ONCE_PX]
-            far = np.clip(moved[:, *some], -some, last - some)
-            further[:, *some] = far + _between(moved, some, far, last)
+        for some in np.array_split(places, len(places) // AT_ONCE_PX + 1):
+            further[some] = _twice(moved, some, (height, width))
         moved = further
-    far = np.rint(moved[:, *begin]).astype(np.int32)
-    rows, columns = np.clip(begin + far, 0, last)
+    begin = np.unravel_index(places, foreground.shape)
+    far = (moved[places].real, moved[places].imag)
+    rows, columns = (
+        np.clip(at + np.rint(way).astype(np.intp), 0, size - 1)
+        for at, way, size in zip(begin, far, foreground.shape, strict=True)
+    )
     return rows, columns
 
 
-def _between(values: Floats, places: npt.NDArray[np.int32], far: Floats, last: npt.NDArray[np.int32]) -> Floats:
-    """Interpolate (2, Y, X) values `far` from (2, n) places, both along Y and X.
+def _twice(moved: npt.NDArray[np.complex64], places: Indices, shape: tuple[int, int]) -> npt.NDArray[np.complex64]:
+    """From how far all pixels move in n steps to how far some move in 2n.
 
-    The share of each pixel comes from `far` alone, so it is the same wherever a window around the place begins.
+    The share of each pixel beside the place where one is after n steps comes from the way alone, so it is the same
+    wherever a window around it begins.
     """
-    whole = np.floor(far)
-    down, right = far - whole
-    low = places + whole.astype(np.int32)
-    (top, left), (bottom, beyond) = low, np.minimum(low + 1, last)
-    above = values[:, top, left] * (1 - right) + values[:, top, beyond] * right
-    below = values[:, bottom, left] * (1 - right) + values[:, bottom, beyond] * right
-    found: Floats = above * (1 - down) + below * down
-    return found
+    rows, columns = np.divmod(places, shape[1])
+    far = moved[places]
+    down = np.clip(far.real, -rows, shape[0] - 1 - rows).astype(np.float32)
+    right = np.clip(far.imag, -columns, shape[1] - 1 - columns).astype(np.float32)
+    whole_down, whole_right = np.floor(down), np.floor(right)
+    at = places + whole_down.astype(np.intp) * shape[1] + whole_right.astype(np.intp)
+    share_down, share_right = down - whole_down, right - whole_right
+    above: npt.NDArray[np.complex64] = moved[at]
+    below = moved[at + shape[1]]
+    above += (moved[at + 1] - above) * share_right
+    below += (moved[at + shape[1] + 1] - below) * share_right
+    above += (below - above) * share_down
+    above.real += down
+    above.imag += right
+    return above

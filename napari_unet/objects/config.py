@@ -40,7 +40,7 @@ class ObjectOptions(Config):
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     seed_threshold: float = Field(default=0.5, gt=0, lt=1)
-    reach_px: int = Field(default=3, ge=1, le=MOST_REACH_PX)
+    reach_px: int = Field(default=2, ge=1, le=MOST_REACH_PX)
     step_px: float = Field(default=1.0, ge=1 / MOST_STEP_PX, le=MOST_STEP_PX)
     min_size_px: int = Field(default=20, ge=0)
     fill_holes: bool = True

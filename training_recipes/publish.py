@@ -55,20 +55,20 @@ def main() -> None:
         channel_names=("nuclei",),
         objects=CHOSEN[args.name],
         replay=tuple(REPLAY[kind] for kind in KINDS if kind in recipe.shares),
-        provenance=provenance(args.name, recipe, args.data, step),
+        provenance=provenance(args.name, recipe, args.data, step, flows=trained.activation == "flows"),
     )
     path = args.out / f"{args.name}.safetensors"
     described.save(path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def provenance(name: str, recipe: Recipe, data: Path, step: int) -> Provenance:
+def provenance(name: str, recipe: Recipe, data: Path, step: int, *, flows: bool) -> Provenance:
     """Say what a model was trained on and how."""
     held_out = held_out_names(data / "train")
     samples = read_samples(data / "train", [kind for kind in KINDS if kind in recipe.shares])
     counts = Counter(sample.kind for sample in samples if sample.image.name not in held_out)
     images = ", ".join(f"{count} {KIND_NAMES[kind]}" for kind, count in counts.items())
-    steps = f"{recipe.steps} steps of classes and {step} of flows as well" if recipe.flow_steps else f"{step} steps"
+    steps = f"{recipe.steps} steps of classes and {step} of flows as well" if flows else f"{step} steps"
     kept = sum(sample.image.name in held_out for sample in samples)
     return Provenance(
         trained_on=f"{counts.total()} images of nuclei: {images}; {kept} more chose the thresholds",

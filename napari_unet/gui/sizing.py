@@ -1,4 +1,4 @@
-"""How large the objects are: the diameter is estimated on demand, and what depends on their size follows it."""
+"""How large the objects are: the diameter is estimated on demand, and the smallest size follows it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from napari_unet.imaging.image import Image
 from napari_unet.inference.config import InferenceConfig
 from napari_unet.jobs.requests import ImageRef, Region
 from napari_unet.jobs.sizing import DiameterRequest, DiameterResult
-from napari_unet.objects.config import FOLLOWING_DIAMETER
 
 
 class Sizing:
     """Estimates the diameter of the objects in the chosen image.
 
-    Whenever the diameter changes, the smallest size of an object changes with it, and how far pixels go along flows,
-    unless the user has set them.
+    Whenever the diameter changes, the smallest size of an object changes with it, unless the user has set it.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -75,7 +73,5 @@ class Sizing:
         if state.model is None:
             return
         spec = state.model.spec
-        before, after = spec.objects_at(former), spec.objects_at(diameter)
-        untouched = [name for name in FOLLOWING_DIAMETER if getattr(state.objects, name) == getattr(before, name)]
-        if untouched:
-            state.change_objects(**{name: getattr(after, name) for name in untouched})
+        if state.objects.min_size_px == spec.objects_at(former).min_size_px:
+            state.change_objects(min_size_px=spec.objects_at(diameter).min_size_px)

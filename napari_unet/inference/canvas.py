@@ -26,25 +26,24 @@ MARGIN_PX = 2
 class Reordered:
     """An array with the class first and then the user's axes, written as (K, T, Z, Y, X).
 
-    What a network gives besides classes, flows, is left out where the array has no room for it.
-
     Parameters
     ----------
     array : numpy or Zarr array
         (class, *axes).
     axes : str
         Of the image without C, in the user's order.
+    classes : int, optional
+        How many of the outputs are written; all by default.
     """
 
-    def __init__(self, array: Any, axes: str) -> None:  # noqa: ANN401
-        self.array, self.axes = array, f"C{axes}"
+    def __init__(self, array: Any, axes: str, classes: int | None = None) -> None:  # noqa: ANN401
+        self.array, self.axes, self.classes = array, f"C{axes}", classes
 
     def put(self, window: Window, values: Block) -> None:
         """Write (K, T, Z, Y, X) values to a window along T, Z, Y and X."""
         wanted = {"C": slice(None), **{axis: slice(*part) for axis, part in zip("TZYX", window, strict=True)}}
-        self.array[tuple(wanted[axis] for axis in self.axes)] = from_canonical(
-            values[: self.array.shape[0]].swapaxes(0, 1), self.axes
-        )
+        place = tuple(wanted[axis] for axis in self.axes)
+        self.array[place] = from_canonical(values[: self.classes].swapaxes(0, 1), self.axes)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -86,5 +86,6 @@ def predict(  # noqa: PLR0913, PLR0917  # the public face: scripts rely on these
     if diameter == "auto":
         config = finish_warning(estimated_events(model, source, config))
     record = record_for(result, resume=resume)
-    finish_warning(predict_events(model, source, config, Reordered(result, source.label_axes), record=record))
+    written = Reordered(result, source.label_axes, shape[0])
+    finish_warning(predict_events(model, source, config, written, record=record))
     return result

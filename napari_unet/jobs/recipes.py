@@ -23,7 +23,7 @@ from napari_unet.imaging.config import Normalization
 from napari_unet.inference.config import ComputeOptions, Diameter, InferenceConfig
 from napari_unet.jobs.references import Answers
 from napari_unet.networks.spec import Config
-from napari_unet.objects.config import FOLLOWING_DIAMETER, ObjectOptions
+from napari_unet.objects.config import ObjectOptions
 from napari_unet.weights.bundled import bundled, own, resolve
 from napari_unet.weights.file import read_header
 from napari_unet.weights.formats.identify import locate
@@ -180,17 +180,16 @@ def make_recipe(
     objects : ObjectOptions, optional
         Those of the model by default.
     estimates : bool
-        Whether to estimate the diameter for each image, instead of that of `inference`. The smallest size, and how far
-        pixels go along flows, then follow the diameter, unless `objects` says another one than the model would.
+        Whether to estimate the diameter for each image, instead of that of `inference`. The smallest size then follows
+        the diameter, unless `objects` says another one than the model would.
     pixel_size : PixelSize, optional
         Instead of what the files say.
     export : ExportOptions, optional
     """
     usual = spec.objects_at(inference.diameter_px)
     chosen = (objects or usual).model_dump()
-    for name in FOLLOWING_DIAMETER if estimates else ():
-        if chosen[name] == getattr(usual, name):
-            del chosen[name]
+    if estimates and chosen["min_size_px"] == usual.min_size_px:
+        del chosen["min_size_px"]
     return Recipe(
         model=model,
         input=RecipeInput(

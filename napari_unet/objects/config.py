@@ -6,9 +6,7 @@ from pydantic import Field
 
 from napari_unet.networks.spec import Config
 
-MOST_REACH_PX, MOST_STEP_PX = 100, 32.0
-FOLLOWING_DIAMETER = ("min_size_px", "reach_px", "step_px")
-"""Settings that a model means for objects of its own diameter."""
+MOST_REACH_PX = 50
 
 
 class ObjectOptions(Config):
@@ -21,11 +19,8 @@ class ObjectOptions(Config):
     seed_threshold : float
         Connected pixels whose probability of being interior exceeds this seed one object. Not used with flows.
     reach_px : int
-        With flows: pixels that end within about so many pixels of each other are one object. Higher values join what
-        lower ones part.
-    step_px : float
-        With flows: how far a pixel moves in one step, in pixels of the image as it was given. A network that is shown
-        the image half as large means twice as much.
+        With flows: places where pixels end are of one object if they are at most so many pixels apart along Y or X.
+        Higher values join what lower ones part.
     min_size_px : int
         Smaller objects are dropped; pixels in 2D (per slice), voxels in 3D, of the image as it was given.
     fill_holes : bool
@@ -40,8 +35,7 @@ class ObjectOptions(Config):
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     seed_threshold: float = Field(default=0.5, gt=0, lt=1)
-    reach_px: int = Field(default=2, ge=1, le=MOST_REACH_PX)
-    step_px: float = Field(default=1.0, ge=1 / MOST_STEP_PX, le=MOST_STEP_PX)
+    reach_px: int = Field(default=3, ge=1, le=MOST_REACH_PX)
     min_size_px: int = Field(default=20, ge=0)
     fill_holes: bool = True
     join_z: bool = True

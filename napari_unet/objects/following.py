@@ -1,8 +1,9 @@
 """Objects from flows: pixels of the foreground move towards the middle of their object, and those that meet are one.
 
 They do not move step by step. In 2n steps a pixel goes where it goes in n steps, and from there where that place goes
-in n steps: so six looks at a map replace 64 steps. None sees farther than `Pace.seen_px`, and a window with as much
-around it gives what the whole image gives, to the last bit.
+in n steps: so six looks at a map replace 64 steps. None sees farther than `SEEN_PX`, and a window with as much around
+it gives what the whole image gives, to the last bit. Pixels of larger objects do not get to the middle, but so near to
+each other that they meet.
 
 References
 ----------
@@ -11,9 +12,6 @@ Stringer et al. (2021), Cellpose, https://doi.org/10.1038/s41592-020-01018-x (fl
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
@@ -21,8 +19,13 @@ from scipy import ndimage as ndi
 from napari_unet.objects.config import ObjectOptions
 from napari_unet.objects.pixels import Mask, Probabilities, complement, exceeds
 
-# Pixels take 2**6 steps; half as many where these are longer than a pixel.
-MOST_DOUBLINGS, LEAST_DOUBLINGS = 6, 5
+# Pixels take 2**DOUBLINGS steps of at most a pixel along each axis.
+DOUBLINGS = 6
+STEPS_PX = 1 << DOUBLINGS
+# What lies farther away does not change where a pixel ends: each look takes in those beside the place it looks at.
+SEEN_PX = STEPS_PX + DOUBLINGS
+# Background, interior, border, and flows along Y and X.
+MAPS = 5
 # Where so many pixels end is the middle of an object.
 LEAST_ENDS = 2
 # So many pixels are moved at once, for the sake of memory.
@@ -33,38 +36,6 @@ Indices = npt.NDArray[np.intp]
 Places = tuple[Indices, Indices]
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How far pixels go.
-
-    Attributes
-    ----------
-    step_px : float
-        The longest step along each axis.
-    """
-
-    step_px: float = 1.0
-
-    @property
-    def doublings(self) -> int:
-        """They take two to the power of so many steps: so about as far on images that a network saw smaller."""
-        return max(LEAST_DOUBLINGS, MOST_DOUBLINGS - max(0, math.ceil(math.log2(self.step_px))))
-
-    @property
-    def farthest_px(self) -> int:
-        """A pixel ends at most so far away along each axis."""
-        return math.ceil(self.step_px * (1 << self.doublings))
-
-    @property
-    def seen_px(self) -> int:
-        """What lies farther away changes nothing: each look takes in the pixel beside the place it looks at."""
-        return self.farthest_px + self.doublings
-
-    def seen_around(self, reach_px: int) -> int:
-        """How many pixels around a box tell where all objects have their middle in it."""
-        return reach_px + self.farthest_px + self.seen_px
-
-
 def find_by_flows(block: Probabilities, options: ObjectOptions) -> npt.NDArray[np.int32]:
     """Make objects of pixels whose flows end together.
 
@@ -73,15 +44,16 @@ def find_by_flows(block: Probabilities, options: ObjectOptions) -> npt.NDArray[n
     block : (5, Y, X) float32, or uint8 from 0 to 255 for 0 to 1
         Probabilities of background, interior and border, of which the first is used, and flows.
     options : ObjectOptions
-        Threshold of the foreground, the length of a step, and how far apart flows of one object may end.
+        Threshold of the foreground, and how far apart pixels of one object may end.
 
     Returns
     -------
     (Y, X) int32
         Ids from 1, in the order in which the middles begin; 0 for background, and for pixels that end alone.
     """
+    assert len(block) == MAPS, "three classes and two flows"
     foreground = foreground_of(block, options)
-    ends = ends_of(flows_of(block), foreground, Pace(options.step_px))
+    ends = ends_of(flows_of(block), foreground)
     middles, _ = ndi.label(middles_of(ends, foreground.shape, options.reach_px))
     labels = np.zeros(foreground.shape, np.int32)
     labels[foreground] = middles[ends]
@@ -100,22 +72,24 @@ def flows_of(block: Probabilities) -> Floats:
 
 
 def middles_of(ends: Places, shape: tuple[int, ...], reach_px: int) -> Mask:
-    """Return where objects have their middle: less than `reach_px` pixels beside places where several pixels end."""
+    """Return where objects have their middle: around places where several pixels end.
+
+    What is around two of them touches if they are at most `reach_px` apart along an axis.
+    """
     counts = np.bincount(np.ravel_multi_index(ends, shape), minlength=shape[0] * shape[1]).reshape(shape)
-    middles: Mask = ndi.maximum_filter(counts >= LEAST_ENDS, 2 * reach_px - 1, mode="constant")
+    middles: Mask = ndi.maximum_filter(counts >= LEAST_ENDS, reach_px, mode="constant")
     return middles
 
 
-def ends_of(flows: Floats, foreground: Mask, pace: Pace = Pace()) -> Places:
+def ends_of(flows: Floats, foreground: Mask) -> Places:
     """Return where pixels end.
 
     Parameters
     ----------
     flows : (2, Y, X) float32
-        How far a pixel moves along Y and X in one step, from -1 to 1 of the longest one.
+        How far a pixel moves along Y and X in one step, from -1 to 1 pixel.
     foreground : (Y, X) bool
         Which pixels move. A pixel that leaves it stays where it is then.
-    pace : Pace
 
     Returns
     -------
@@ -127,8 +101,8 @@ def ends_of(flows: Floats, foreground: Mask, pace: Pace = Pace()) -> Places:
     # Rows are the real part and columns the imaginary one: so both are looked up at once. What is appended is looked at
     # beside the last pixels, and does not count.
     moved = np.zeros(height * width + width + 1, np.complex64)
-    moved.real[places], moved.imag[places] = flows[:, foreground] * np.float32(pace.step_px)
-    for _ in range(pace.doublings):
+    moved.real[places], moved.imag[places] = flows[:, foreground]
+    for _ in range(DOUBLINGS):
         further = moved.copy()
         for some in np.array_split(places, len(places) // AT_ONCE_PX + 1):
             further[some] = _twice(moved, some, (height, width))

@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.objects.blocks import Array, Box, Ids, Pieces, grow, within
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.following import Pace, ends_of, flows_of, foreground_of, middles_of
+from napari_unet.objects.following import SEEN_PX, STEPS_PX, ends_of, flows_of, foreground_of, middles_of
 from napari_unet.objects.holes import Holes
 from napari_unet.objects.large import MOST_SEEDS, PIECE, Large, check_count
 
@@ -42,13 +42,12 @@ def follow_in_blocks(large: Large, options: ObjectOptions, first_id: int) -> Gen
 
 def _find_middles(large: Large, options: ObjectOptions) -> Generator[None, None, Pieces]:
     """Write the id of its middle for each pixel that lies in one."""
-    pieces, pace = Pieces(large.grid), Pace(options.step_px)
-    around = pace.seen_around(options.reach_px)
+    pieces, around = Pieces(large.grid), options.reach_px + STEPS_PX + SEEN_PX
     for index, box in large.grid:
         window = grow(box, around, large.grid.shape)
         block = large.probabilities.read_classes(window)
         foreground = foreground_of(block, options)
-        ends = ends_of(flows_of(block), foreground, pace)
+        ends = ends_of(flows_of(block), foreground)
         ids, count = ndi.label(middles_of(ends, foreground.shape, options.reach_px)[within(box, window)])
         first = pieces.add_in_order(index, box, ids, count)
         check_count(pieces.count)
@@ -62,7 +61,8 @@ def _give_all(large: Large, options: ObjectOptions, roots: Ids) -> Generator[Non
     sizes = np.zeros(len(roots), np.int64)
     for _, box in large.grid:
         codes, own = large.labels.read(box), _middles_reached(large, options, roots, box)
-        sizes += np.bincount(own.ravel(), minlength=len(roots))
+        found, counts = np.unique(own, return_counts=True)
+        sizes[found] += counts
         in_middle = (codes > 0) & (codes <= MOST_SEEDS)
         large.labels.write(box, np.where(in_middle | (own == 0), codes, PIECE - own).astype(np.uint32))
         yield
@@ -72,11 +72,10 @@ def _give_all(large: Large, options: ObjectOptions, roots: Ids) -> Generator[Non
 
 def _middles_reached(large: Large, options: ObjectOptions, roots: Ids, box: Box) -> Array:
     """Return the middle of each pixel of a box, 0 for none."""
-    pace = Pace(options.step_px)
-    window = grow(box, pace.seen_px, large.grid.shape)
+    window = grow(box, SEEN_PX, large.grid.shape)
     block, inner = large.probabilities.read_classes(window), within(box, window)
     foreground = foreground_of(block, options)
-    ends = np.stack(ends_of(flows_of(block), foreground, pace))
+    ends = np.stack(ends_of(flows_of(block), foreground))
     codes = large.labels.read(window).astype(np.int64)
     middles = roots[np.where(codes <= MOST_SEEDS, codes, 0)]
     own = np.zeros(foreground.shape, np.int64)

@@ -22,7 +22,7 @@ from napari_unet.weights.model import Model
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 SEED_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
-REACHES_PX = (1, 2, 3, 4, 6)
+REACHES_PX = (1, 2, 3, 5, 7)
 CLASS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 # Of the size that all but the smallest twentieth of the objects have
 SMALL, SIZE_SHARES = 0.05, (0.1, 0.25, 0.5)
@@ -43,7 +43,7 @@ def fit_objects_events(
     in_time: Callable[[], bool] = lambda: True,
     sure: float = LIKELY,
 ) -> Generator[Event, None, ObjectOptions]:
-    """Choose thresholds and the smallest size by the corrections that were trained on.
+    """Choose thresholds, or how near flows end, and the smallest size by the corrections that were trained on.
 
     What is held out is not looked at, so that a score on it stays honest. The model's own settings stay if there are
     too few objects, or others are not likely to be better. Gaps of classes that are walls in the corrections will be

@@ -31,6 +31,7 @@ from napari_unet.training.settling import SHARES, Recall, Settled, mixes, settle
 from napari_unet.training.splitting import hold_out
 from napari_unet.training.telling import tell_split
 from napari_unet.version import VERSION
+from napari_unet.weights.flows import without_flows
 from napari_unet.weights.model import Model
 from napari_unet.weights.slices import with_slices
 from napari_unet.weights.spec import Provenance, changed_spec, check_slices
@@ -238,6 +239,7 @@ def with_classes(model: Model, classes: tuple[str, ...], seed: int = 0) -> Model
     """
     if len(classes) < 2:
         raise ModelError(f"A model needs a background and at least one more class, and {list(classes)} was given.")
+    model = without_flows(model)
     old = model.spec.network
     described = old.model_copy(update={"out_channels": len(classes)})
     network, _ = with_channels(model.network, old, described, seed=seed)

@@ -75,20 +75,22 @@ def flow_loss(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     logits : (N, K, Y, X)
         Raw output; the last two channels are the flows.
     labels : (N, Y, X)
-        Object ids; 0 is background. On the CPU.
+        Object ids; 0 is background, and what is negative lies beyond the edge of the image. On the CPU.
     weight : (N, Y, X) float
-        Of each pixel; 0 means ignored. So are objects that end at an ignored pixel: nobody knows where their middle is.
-        Higher where objects touch, it tells apart small ones.
+        Of each pixel; 0 means ignored. So are objects that end at an ignored pixel, or of which most is ignored: nobody
+        knows where their middle is. Higher where objects touch, it tells apart small ones.
 
     Returns
     -------
     scalar
-        0, with a gradient of 0, if no pixel counts.
+        Mean over the pixels of all objects that are not ignored, of which those of ignored objects count as 0; 0, with
+        a gradient of 0, if there are none.
     """
-    ids = labels.numpy().astype(np.int64)
-    wanted = torch.from_numpy(flow_targets(ids)).to(logits.device)
-    counts = torch.from_numpy(whole_objects(ids, weight.cpu().numpy() > 0)).to(logits.device)
-    return masked_mean(_distance(flows_of(logits), wanted), weight * counts)
+    signed = labels.numpy().astype(np.int64)
+    ids, known = np.maximum(signed, 0), (weight.cpu().numpy() > 0) | (signed < 0)
+    targets, counts = flow_targets(ids), whole_objects(ids, known)
+    wanted, whole, inside = (torch.from_numpy(x).to(logits.device) for x in (targets, counts, ids > 0))
+    return masked_mean(whole * _distance(flows_of(logits), wanted), weight.to(logits.device) * inside)
 
 
 def flow_imitation_loss(logits: Tensor, known: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ def flow_imitation_loss(logits: Tensor, known: Tensor) -> Tensor:
 
 
 def whole_objects(labels: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Floats:
-    """Return 1 for known pixels of objects that do not end at an unknown one, else 0.
+    """Return 1 for known pixels of objects that do not end at an unknown one, and half of which are known, else 0.
 
     Parameters
     ----------
@@ -124,7 +126,11 @@ def whole_objects(labels: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Flo
         beyond = zip(_beside(np.pad(plane, 1, mode="edge")), _beside(np.pad(here, 1, mode="edge")), strict=True)
         for other, known_there in beyond:
             ends |= here & ~known_there & (other != plane)
-        out[np.isin(plane, plane[ends])] = 0
+        ids, place, sizes = np.unique(plane, return_inverse=True, return_counts=True)
+        place = place.reshape(plane.shape)
+        some = np.bincount(place[here], minlength=len(ids)) < sizes / 2
+        some[place[ends]] = True
+        out[some[place]] = 0
     return counts
 
 

@@ -36,7 +36,7 @@ class Batch:
     unreviewed : (N, [Z,] Y, X) float32
         1 where nobody has said what there is, else 0.
     labels : (N, [Z,] Y, X) float32
-        The whole numbers from which the targets were made: object ids, or classes.
+        The whole numbers from which the targets were made, object ids or classes; -1 beyond the edge of the image.
     places : tuple of str
         Where each comes from, for people.
     rehearsed : int
@@ -129,15 +129,16 @@ class PatchSampler:
         """Draw `count` patches."""
         plain, drawn, places = zip(*(self._patch() for _ in range(count)), strict=True)
         varied = [torch.from_numpy(vary_intensity(patch.numpy(), self.rng)) for patch in plain]
-        labels, counts, unreviewed = torch.stack(drawn).unbind(dim=1)
+        labels, counts, unreviewed, inside = torch.stack(drawn).unbind(dim=1)
         if self.meaning == "semantic":
             target, weight = labels.long(), counts
         else:
             target, weight = patch_targets(labels)
-        return Batch(torch.stack(varied), target, weight * counts, torch.stack(plain), unreviewed, labels, places)
+        ids = torch.where(inside > 0, labels, -1)
+        return Batch(torch.stack(varied), target, weight * counts, torch.stack(plain), unreviewed, ids, places)
 
     def _patch(self) -> tuple[Tensor, Tensor, str]:
-        """Draw an image (C, [Z,] Y, X), its labels, what counts and what is unreviewed (3, [Z,] Y, X); say where."""
+        """Draw an image (C, [Z,] Y, X), its labels, what counts, is unreviewed and exists (4, [Z,] Y, X); say where."""
         k = int(self.rng.choice(len(self.fields), p=self.share))
         field = self.fields[k]
         wants_foreground = self.rng.random() < 0.5 and len(self.foreground[k])
@@ -145,7 +146,7 @@ class PatchSampler:
         places = self._places(field, centre)
         crop = tuple(np.clip(place, 0, size - 1) for place, size in zip(places, field.train.shape, strict=True))
         image = torch.from_numpy(np.stack([channel[crop] for channel in field.image]))
-        known = np.stack([field.train[crop], np.zeros_like(field.train[crop])])
+        known = np.stack([field.train[crop], np.zeros_like(field.train[crop]), np.ones_like(field.train[crop])])
         if field.unreviewed is not None:
             known[1] = field.unreviewed[crop]
         # What lies beyond the edge repeats it in the image and does not count.

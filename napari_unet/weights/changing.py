@@ -9,6 +9,7 @@ from typing import Any, get_args
 from napari_unet.errors import ModelError
 from napari_unet.imaging.config import Normalization
 from napari_unet.networks.adapting import Stem, with_channels
+from napari_unet.weights.flows import without_flows
 from napari_unet.weights.model import Model
 from napari_unet.weights.spec import INSTANCE_CLASSES, Activation, changed_spec
 
@@ -36,6 +37,8 @@ def change_model(model: Model, answers: Mapping[str, Any]) -> Model:
         raise ModelError(
             f"{', '.join(unknown)}: this model leaves nothing of that kind open. Possible: {listed(GENERAL)}."
         )
+    if "activation" in answers or tuple(answers.get("classes", model.spec.classes)) != model.spec.classes:
+        model = without_flows(model)
     model = _with_activation(model, answers.get("activation"))
     return _with_channels(model, answers)
 
@@ -79,7 +82,7 @@ def class_names(outputs: int, activation: str) -> tuple[str, ...]:
 def _with_channels(model: Model, answers: Mapping[str, Any]) -> Model:
     classes, in_channels, stem = _wanted(model, answers)
     spec = model.spec.network
-    outputs = spec.out_channels if classes == model.spec.classes else len(classes)  # there may be flows besides
+    outputs = spec.out_channels if classes == model.spec.classes else len(classes)  # which may have flows besides
     if (outputs, in_channels) == (spec.out_channels, spec.in_channels):
         return model if classes == model.spec.classes else _with_names(model, classes)
     described = spec.model_copy(update={"in_channels": in_channels, "out_channels": outputs})

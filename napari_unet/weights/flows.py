@@ -1,15 +1,13 @@
-"""A model that tells where pixels move besides classes, made from one that does not."""
+"""A model that tells where pixels move besides classes, made from one that does not, and the other way round."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
 from napari_unet.errors import ModelError
 from napari_unet.networks.adapting import with_channels
 from napari_unet.weights.model import Model
-from napari_unet.weights.spec import FLOWS, INSTANCE_CLASSES, changed_spec
+from napari_unet.weights.spec import FLOWS, Activation, changed_spec
 
 
 def with_flows(model: Model) -> Model:
@@ -33,14 +31,30 @@ def with_flows(model: Model) -> Model:
     if (spec.meaning, spec.dims) != ("instances", 2):
         what = "finds classes" if spec.meaning == "semantic" else "finds objects in volumes"
         raise ModelError(f'"{spec.name}" {what}, and flows are of objects in planes. Choose another model.')
-    outputs = len(INSTANCE_CLASSES) + len(FLOWS)
-    described = spec.network.model_copy(update={"out_channels": outputs})
-    changes: dict[str, Any] = {"network": described, "activation": "flows", "meaning": "instances"}
-    changed = changed_spec(spec, **changes)
-    network, made = with_channels(model.network, spec.network, described)
+    return _with_outputs(model, len(spec.classes) + len(FLOWS), "flows")
+
+
+def without_flows(model: Model) -> Model:
+    """Leave the flows of a model out: it says of classes what it said before.
+
+    Parameters
+    ----------
+    model : Model
+        Is not changed, and returned if it has none.
+    """
+    if model.activation != "flows":
+        return model
+    return _with_outputs(model, len(model.spec.classes), model.spec.class_activation)
+
+
+def _with_outputs(model: Model, outputs: int, activation: Activation) -> Model:
+    """Take more outputs, which say nothing at first, or only the first ones."""
+    described = model.spec.network.model_copy(update={"out_channels": outputs})
+    changed = changed_spec(model.spec, network=described, activation=activation)
+    network, made = with_channels(model.network, model.spec.network, described)
     weights, known = network.state_dict(), model.network.state_dict()
     with torch.no_grad():
-        for name in made:  # of layers that give logits, and nothing else depends on how many there are
-            weights[name].zero_()
-            weights[name][: len(known[name])] = known[name]
+        for name in made:  # of layers that give logits; nothing else depends on how many there are
+            kept = min(len(weights[name]), len(known[name]))
+            weights[name].zero_()[:kept] = known[name][:kept]
     return Model(network, changed, model.report)

@@ -18,7 +18,7 @@ from napari_unet.errors import ModelError
 from napari_unet.imaging.config import Normalization
 from napari_unet.networks.registry import network_spec, resolve_options
 from napari_unet.networks.spec import Config, NetworkSpec
-from napari_unet.objects.config import MOST_REACH_PX, MOST_STEP_PX, ObjectOptions
+from napari_unet.objects.config import ObjectOptions
 from napari_unet.weights.divisions import Division
 
 ClassActivation = Literal["none", "sigmoid", "softmax"]
@@ -202,7 +202,7 @@ class ModelSpec(Config):
         return ""
 
     def objects_at(self, diameter_px: float | None) -> ObjectOptions:
-        """Return the defaults for objects of another diameter: what depends on their size grows and shrinks with them.
+        """Return the defaults for objects of another diameter: the smallest size grows and shrinks with them.
 
         Parameters
         ----------
@@ -211,12 +211,8 @@ class ModelSpec(Config):
         """
         if diameter_px is None or self.diameter_px is None:
             return self.objects
-        factor, known = diameter_px / self.diameter_px, self.objects
-        changes: dict[str, Any] = {"min_size_px": max(1, round(known.min_size_px * factor**self.dims))}
-        if self.activation == "flows":
-            changes["reach_px"] = min(max(1, round(known.reach_px * factor)), MOST_REACH_PX)
-            changes["step_px"] = min(max(1 / MOST_STEP_PX, known.step_px * factor), MOST_STEP_PX)
-        return known.model_copy(update=changes)
+        size = round(self.objects.min_size_px * (diameter_px / self.diameter_px) ** self.dims)
+        return self.objects.model_copy(update={"min_size_px": max(1, size)})
 
 
 def untrained_spec(

@@ -73,7 +73,7 @@ def test_flows_of_turned_images_point_where_they_do_in_the_image(model, picture,
 
 
 def test_objects_are_those_that_the_flows_make(model, picture):
-    options = ObjectOptions(threshold=0.3, min_size_px=4)
+    options = ObjectOptions(threshold=0.3, min_size_px=4, reach_px=1)
     maps = maps_of(model, picture)
     expected, count = decode(maps, model.spec, options)
     found = finish(segment_events(model, open_image(picture), InferenceConfig(tile=32), options))

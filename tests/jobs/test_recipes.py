@@ -50,12 +50,12 @@ def test_a_recipe_gives_the_settings_that_it_was_made_of(recipe, tiny):
     assert recipe.input.pixel_size == PixelSize(2.0, 0.5, 0.5)
 
 
-def test_what_depends_on_size_follows_a_diameter_that_is_estimated_unless_it_was_set():
+def test_the_smallest_size_follows_a_diameter_that_is_estimated_unless_it_was_set():
     spec, source = read_spec(FOLDER / "nuclei.safetensors"), recipe_model("nuclei")
     follows = make_recipe(source, spec, InferenceConfig(), estimates=True)
     assert follows.estimates
     assert follows.settings.diameter_px is None
-    assert follows.objects_for(spec, 60.0) == spec.objects_at(60.0)
+    assert follows.objects_for(spec, 60.0).min_size_px == spec.objects_at(60.0).min_size_px
     stays = make_recipe(
         source, spec, InferenceConfig(), spec.objects.model_copy(update={"min_size_px": 7}), estimates=True
     )

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_unet.events import finish
-from napari_unet.networks.spec import NetworkSpec
 from napari_unet.objects.blocks import Grid, Part
 from napari_unet.objects.blockwise import label_in_blocks, steps
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.following import Pace, ends_of, find_by_flows
+from napari_unet.objects.following import SEEN_PX, ends_of, find_by_flows
 from napari_unet.objects.labelling import decode, label_events
 from napari_unet.objects.large import Large
 from napari_unet.training.flows import flow_targets
-from napari_unet.weights.spec import ModelSpec
 
 FLOWS = SimpleNamespace(meaning="instances", activation="flows", dims=2)
 
@@ -112,7 +110,7 @@ def test_a_window_gives_what_the_whole_image_gives_to_the_last_bit():
     window = np.s_[:, 170:530]
     part[:, foreground[window]] = ends_of(np.ascontiguousarray(flows[:, *window]), foreground[window])
     part[1][foreground[window]] += 170
-    inner = slice(Pace().seen_px, -Pace().seen_px)
+    inner = slice(SEEN_PX, -SEEN_PX)
     np.testing.assert_array_equal(part[:, :, inner], whole[:, :, 170:530][:, :, inner])
 
 
@@ -141,34 +139,23 @@ def test_a_higher_reach_joins_what_a_lower_one_parts():
     labels[5:35, 5:35] = 1
     both = flows_to([(20, 16)], labels)
     both[:, :, 20:] = flows_to([(20, 23)], labels)[:, :, 20:]
-    assert found_in(both, labels > 0, reach_px=2).max() == 2
-    assert found_in(both, labels > 0, reach_px=6).max() == 1
+    assert found_in(both, labels > 0, reach_px=3).max() == 2
+    assert found_in(both, labels > 0, reach_px=9).max() == 1
 
 
-def test_large_objects_stay_whole_where_steps_are_long():
-    """As where a diameter is told, and the network sees the image an eighth as large."""
-    labels = np.zeros((700, 1300), int)
-    labels[50:650, 50:650], labels[50:650, 650:1250] = 1, 2
-    maps = maps_of(flows_to([(350, 350), (350, 950)], labels), labels > 0)
-    spec = ModelSpec(
-        name="flows",
-        network=NetworkSpec(variant="unet", in_channels=1, out_channels=5),
-        activation="flows",
-        diameter_px=22,
-        objects=ObjectOptions(reach_px=3),
-    )
-    found, count = decode(maps, FLOWS, spec.objects_at(8 * 22))
-    assert count == 2
-    assert same_objects(found, labels)
+@pytest.mark.parametrize("side", [40, 160])
+def test_objects_of_any_size_stay_whole_and_apart(side):
+    """Pixels of the larger ones do not get as far as the middle."""
+    labels = np.zeros((side + 40, 2 * side + 40), int)
+    labels[20:-20, 20 : 20 + side], labels[20:-20, 20 + side : -20] = 1, 2
+    middles = [(20 + side / 2, 20 + side / 2), (20 + side / 2, 20 + 1.5 * side)]
+    assert same_objects(found_in(flows_to(middles, labels), labels > 0), labels)
 
 
-def test_small_objects_stay_apart_where_steps_are_short():
-    labels = np.kron(np.arange(1, 65).reshape(8, 8), np.ones((5, 5), int))
-    labels = np.pad(labels, 3)
+def test_small_objects_stay_apart():
+    labels = np.pad(np.kron(np.arange(1, 65).reshape(8, 8), np.ones((5, 5), int)), 3)
     middles = [(5 + 5 * (n // 8), 5 + 5 * (n % 8)) for n in range(64)]
-    maps = maps_of(flows_to(middles, labels), labels > 0)
-    assert decode(maps, FLOWS, ObjectOptions(reach_px=1, step_px=0.25, min_size_px=2))[1] == 64
-    assert decode(maps, FLOWS, ObjectOptions(reach_px=3, min_size_px=2))[1] < 64
+    assert same_objects(found_in(flows_to(middles, labels), labels > 0), labels)
 
 
 @st.composite
@@ -191,7 +178,6 @@ def crowds(draw):
 def choices(draw):
     return ObjectOptions(
         reach_px=draw(st.integers(1, 9)),
-        step_px=draw(st.sampled_from([1.0, 1.0, 0.4, 1.3, 4.0])),
         min_size_px=draw(st.integers(0, 40)),
         fill_holes=draw(st.booleans()),
     )

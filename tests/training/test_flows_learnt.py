@@ -72,13 +72,38 @@ def test_the_loss_is_none_where_flows_are_right_and_grows_with_what_is_wrong(tou
 
 def test_objects_that_end_where_nothing_is_known_teach_no_flows(touching):
     known = np.ones(touching.shape, bool)
-    known[0, :, 17:] = False  # one square goes on there, and one only according to its labels
+    known[0, :, 19:] = False  # a third of one square and nothing of another one is known
     assert whole_objects(touching, known)[touching == 3].all()
     assert (whole_objects(touching, known)[touching == 7] == known[touching == 7]).all()
+    less = known.copy()
+    less[0, :, 17:] = False
+    assert not whole_objects(touching, less)[touching == 7].any()
     cut = np.where(known, touching, 0)
     counts = whole_objects(cut, known)
     assert counts[cut == 3].all()
     assert not counts[(cut == 7) | (cut == 2)].any()
+
+
+def test_what_is_not_counted_makes_the_loss_smaller_and_the_edge_of_the_image_does_not(touching):
+    labels, nothing = torch.from_numpy(touching), logits_of(0 * flow_targets(touching))
+    weight = torch.ones(touching.shape)
+    every = float(flow_loss(nothing, labels, weight))
+    weight[0, :, 18:] = 0  # most of one square is left
+    assert 0.9 * every < float(flow_loss(nothing, labels, weight)) <= every
+    weight[0, :, 14:] = 0  # of that and of another one there is too little
+    assert float(flow_loss(nothing, labels, weight)) < 0.8 * every
+    beyond = labels.clone()
+    beyond[0, :, 14:] = -1
+    assert float(flow_loss(nothing, beyond, weight)) == pytest.approx(every, rel=0.05)
+
+
+def test_objects_at_the_edge_of_the_image_end_there(crowd):
+    """Patches repeat what is at the edge, which must not move the middle of an object."""
+    sampler = PatchSampler(crowd[1], 64, 8, np.random.default_rng(0))
+    batches = [sampler.batch(4) for _ in range(6)]
+    beyond = torch.cat([batch.labels for batch in batches]) < 0
+    assert beyond.any()
+    assert not torch.cat([batch.weight for batch in batches])[beyond].any()
 
 
 def test_flows_are_imitated_where_the_old_network_sees_objects(touching):

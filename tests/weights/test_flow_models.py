@@ -6,7 +6,8 @@ import torch
 
 import napari_unet as nu
 from napari_unet.errors import ModelError
-from napari_unet.weights.flows import with_flows
+from napari_unet.training.fit import with_classes
+from napari_unet.weights.flows import with_flows, without_flows
 from napari_unet.weights.spec import FLOWS, INSTANCE_CLASSES
 
 SMALL = {"width": 4, "depth": 2}
@@ -53,6 +54,35 @@ def test_other_classes_take_the_place_of_flows(tmp_path):
     path = with_flows(nu.new_model("unet", **SMALL)).save(tmp_path / "flows.safetensors")
     found = nu.load_model(path, classes=["background", "cell", "debris"])
     assert (found.spec.activation, found.spec.meaning, found.network.out_channels) == ("softmax", "semantic", 3)
+
+
+@pytest.mark.parametrize("activation", ["none", "softmax"])
+def test_another_activation_leaves_flows_out(activation, tmp_path, image):
+    model = with_flows(nu.new_model("unet", **SMALL))
+    found = nu.load_model(model.save(tmp_path / "flows.safetensors"), activation=activation)
+    assert (found.spec.activation, found.spec.outputs) == (activation, INSTANCE_CLASSES)
+    with torch.inference_mode():
+        said, wanted = (one.network.eval().on_grid(image) for one in (found, model))
+    assert torch.allclose(said, wanted[:, :3], atol=1e-5)
+
+
+def test_as_many_classes_as_there_were_outputs_get_a_new_head(tmp_path):
+    model = with_flows(nu.new_model("unet", **SMALL))
+    names = ("background", "one", "two", "three", "four")
+    found = nu.load_model(model.save(tmp_path / "flows.safetensors"), classes=list(names))
+    tuned = with_classes(model, names)
+    for changed in (found, tuned):
+        assert (changed.spec.classes, changed.spec.activation, changed.spec.meaning) == (names, "softmax", "semantic")
+        assert not torch.equal(changed.network.head.weight, model.network.head.weight)
+        assert changed.network.head.weight[3:].any()
+
+
+def test_without_flows_a_model_is_what_it_was():
+    model = nu.new_model("unet", **SMALL)
+    again = without_flows(with_flows(model))
+    assert again.spec == model.spec
+    assert again.sha256 == model.sha256
+    assert without_flows(model) is model
 
 
 def test_volumes_and_classes_have_no_flows():

@@ -172,7 +172,7 @@ def _ours(parts: Parts) -> dict[str, Any]:
         "trained_on": origin.trained_on,
         "classes": list(spec.classes),
         "meaning": spec.meaning,
-        "activation": spec.activation,
+        "activation": spec.class_activation,
         "output": parts.output,
         "normalization": spec.normalization.model_dump(mode="json"),
         "objects": spec.objects.model_dump(mode="json"),

@@ -105,8 +105,8 @@ class SegmentStep(Step):
         self.reach.setRange(1, MOST_REACH_PX)
         self.reach.setSuffix(" px")
         self.reach.setToolTip(
-            "The model leads each pixel towards the middle of its object, and pixels that arrive about so near to each "
-            "other are one: higher joins what is split, lower parts what is merged; the network does not run again"
+            "The model leads each pixel towards the middle of its object, and pixels that arrive so near to each other "
+            "are one object: higher joins what is split, lower parts what is merged; the network does not run again"
         )
         self.min_size = QSpinBox()
         self.min_size.setRange(0, 1_000_000)

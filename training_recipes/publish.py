@@ -26,8 +26,8 @@ KIND_NAMES = {"fluo": "in fluorescence", "colour": "of stained tissue", "bright"
 # The sets that `replay.py` cuts
 REPLAY = {"fluo": "nuclei-fluorescence", "colour": "nuclei-tissue", "bright": "nuclei-brightfield"}
 CHOSEN = {
-    "nuclei": ObjectOptions(threshold=0.7, seed_threshold=0.8),
-    "nuclei-fluorescence": ObjectOptions(threshold=0.7, seed_threshold=0.8),
+    "nuclei": ObjectOptions(threshold=0.7, seed_threshold=0.7, reach_px=3),
+    "nuclei-fluorescence": ObjectOptions(threshold=0.7, seed_threshold=0.8, reach_px=3),
     "nuclei-small": ObjectOptions(threshold=0.7, seed_threshold=0.7),
 }
 SOURCE = (

@@ -37,7 +37,8 @@ def change_model(model: Model, answers: Mapping[str, Any]) -> Model:
         raise ModelError(
             f"{', '.join(unknown)}: this model leaves nothing of that kind open. Possible: {listed(GENERAL)}."
         )
-    if "activation" in answers or tuple(answers.get("classes", model.spec.classes)) != model.spec.classes:
+    classes, _, _ = _wanted(model, answers)
+    if "activation" in answers or classes != model.spec.classes:
         model = without_flows(model)
     model = _with_activation(model, answers.get("activation"))
     return _with_channels(model, answers)

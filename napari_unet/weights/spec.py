@@ -131,7 +131,8 @@ class ModelSpec(Config):
     @model_validator(mode="after")
     def _classes_are_outputs(self) -> ModelSpec:
         if len(self.outputs) != self.network.out_channels:
-            message = f"{len(self.outputs)} names for {self.network.out_channels} output channels"
+            flows = f" and {len(FLOWS)} flows" if self.activation == "flows" else ""
+            message = f"{len(self.classes)} class names{flows} for {self.network.out_channels} output channels"
             raise ValueError(message)
         if len(set(self.classes)) < len(self.classes):
             message = f"the class names {self.classes} are not all different"

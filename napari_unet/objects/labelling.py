@@ -42,20 +42,20 @@ def label_events(
     a 3D model is read volume by volume. Instance ids are unique over all time points.
 
     Large planes and volumes are labelled block by block: nothing of their size is held in memory,
-    and the result is that of the whole image. Three things may differ. Where neighbouring pixels have
-    exactly equal probabilities (as in images of 8 bits), which of two touching objects gets them is
-    left open; and so are the numbers, if one of the two is just about too small. And pixels
-    that lie so far from their object's seed that no window holds both may go to a neighbour, or become
-    one object of their own. (Windows grow where they must, to at least 128 pixels around a pixel of a
-    plane and 32 in a volume.) Where gaps are closed, one in a wall around a cell that reaches farther
-    than that beyond a block may stay open.
+    and the result is that of the whole image. With flows nothing differs; otherwise three things may.
+    Where neighbouring pixels have exactly equal probabilities (as in images of 8 bits), which of two
+    touching objects gets them is left open; and so are the numbers, if one of the two is just about too
+    small. And pixels that lie so far from their object's seed that no window holds both may go to a
+    neighbour, or become one object of their own. (Windows grow where they must, to at least 128 pixels
+    around a pixel of a plane and 32 in a volume.) Where gaps are closed, one in a wall around a cell that
+    reaches farther than that beyond a block may stay open.
 
     Parameters
     ----------
     probabilities : (K, T, Z, Y, X) float32, or uint8 from 0 to 255 for 0 to 1
         numpy, memory-mapped or Zarr array.
     spec : ModelSpec
-        What the K classes mean.
+        What the K outputs mean.
     options : ObjectOptions
         Thresholds, smallest size and so on.
     out : (T, Z, Y, X) uint32, optional

@@ -206,7 +206,8 @@ class Run:
             logits = self.network(image)
             distance = self.distance(self.features[-1])[:, 0]
         loss = segmentation_loss(logits[:, : len(INSTANCE_CLASSES)], target, weight, "softmax")
-        if self.flows and batch.labels is not None:
+        if self.flows:
+            assert batch.labels is not None, "flows are made of labels"
             loss = loss + flow_loss(logits, batch.labels, weight)
         counts = (weight > 0).float()
         wrong = F.smooth_l1_loss(distance.float(), away, reduction="none")

@@ -12,12 +12,14 @@ Stringer et al. (2021), Cellpose, https://doi.org/10.1038/s41592-020-01018-x (fl
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.pixels import Mask, Probabilities, complement, exceeds
+from napari_unet.objects.pixels import Mask, Probabilities, foreground_of
 
 # Pixels take 2**DOUBLINGS steps of at most a pixel along each axis.
 DOUBLINGS = 6
@@ -52,17 +54,23 @@ def find_by_flows(block: Probabilities, options: ObjectOptions) -> npt.NDArray[n
         Ids from 1, in the order in which the middles begin; 0 for background, and for pixels that end alone.
     """
     assert len(block) == MAPS, "three classes and two flows"
-    foreground = foreground_of(block, options)
-    ends = ends_of(flows_of(block), foreground)
+    foreground, ends = followed(block, options)
     middles, _ = ndi.label(middles_of(ends, foreground.shape, options.reach_px))
-    labels = np.zeros(foreground.shape, np.int32)
-    labels[foreground] = middles[ends]
-    return np.where(foreground & (middles > 0), middles, labels)
+    return given_to(middles, foreground, ends)
 
 
-def foreground_of(block: Probabilities, options: ObjectOptions) -> Mask:
-    """Return which pixels of (K, Y, X) probabilities are foreground."""
-    return exceeds(complement(block[0]), options.threshold)
+def followed(block: Probabilities, options: ObjectOptions) -> tuple[Mask, Places]:
+    """Return which pixels of (5, Y, X) maps are foreground, and where these end."""
+    foreground = foreground_of(block, options)
+    return foreground, ends_of(flows_of(block), foreground)
+
+
+def given_to(middles: npt.NDArray[Any], foreground: Mask, ends: Places) -> npt.NDArray[Any]:
+    """Return the middle (Y, X) that each pixel of the foreground lies or else ends in, 0 for none."""
+    given = np.where(foreground, middles, 0)
+    own = given[foreground]
+    given[foreground] = np.where(own > 0, own, middles[ends])
+    return given
 
 
 def flows_of(block: Probabilities) -> Floats:

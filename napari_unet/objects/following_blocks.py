@@ -14,9 +14,10 @@ from scipy import ndimage as ndi
 
 from napari_unet.objects.blocks import Array, Box, Ids, Pieces, grow, within
 from napari_unet.objects.config import ObjectOptions
-from napari_unet.objects.following import SEEN_PX, STEPS_PX, ends_of, flows_of, foreground_of, middles_of
+from napari_unet.objects.following import SEEN_PX, STEPS_PX, followed, given_to, middles_of
 from napari_unet.objects.holes import Holes
 from napari_unet.objects.large import MOST_SEEDS, PIECE, Large, check_count
+from napari_unet.objects.pixels import foreground_of
 
 
 def follow_in_blocks(large: Large, options: ObjectOptions, first_id: int) -> Generator[None, None, tuple[Holes, int]]:
@@ -45,9 +46,7 @@ def _find_middles(large: Large, options: ObjectOptions) -> Generator[None, None,
     pieces, around = Pieces(large.grid), options.reach_px + STEPS_PX + SEEN_PX
     for index, box in large.grid:
         window = grow(box, around, large.grid.shape)
-        block = large.probabilities.read_classes(window)
-        foreground = foreground_of(block, options)
-        ends = ends_of(flows_of(block), foreground)
+        foreground, ends = followed(large.probabilities.read_classes(window), options)
         ids, count = ndi.label(middles_of(ends, foreground.shape, options.reach_px)[within(box, window)])
         first = pieces.add_in_order(index, box, ids, count)
         check_count(pieces.count)
@@ -73,15 +72,10 @@ def _give_all(large: Large, options: ObjectOptions, roots: Ids) -> Generator[Non
 def _middles_reached(large: Large, options: ObjectOptions, roots: Ids, box: Box) -> Array:
     """Return the middle of each pixel of a box, 0 for none."""
     window = grow(box, SEEN_PX, large.grid.shape)
-    block, inner = large.probabilities.read_classes(window), within(box, window)
-    foreground = foreground_of(block, options)
-    ends = np.stack(ends_of(flows_of(block), foreground))
+    foreground, ends = followed(large.probabilities.read_classes(window), options)
     codes = large.labels.read(window).astype(np.int64)
     middles = roots[np.where(codes <= MOST_SEEDS, codes, 0)]
-    own = np.zeros(foreground.shape, np.int64)
-    own[foreground] = middles[*ends]
-    own = np.where(foreground & (middles > 0), middles, own)
-    return own[inner]
+    return given_to(middles, foreground, ends)[within(box, window)]
 
 
 def _write_numbers(large: Large, options: ObjectOptions, numbers: Ids) -> Generator[None, None, Holes]:

@@ -44,9 +44,14 @@ def complement(values: Probabilities) -> Probabilities:
     return 255 - values if values.dtype == np.uint8 else 1 - values
 
 
+def foreground_of(block: Probabilities, options: ObjectOptions) -> Mask:
+    """Return where (K, [Z,] Y, X) probabilities, the background first, are foreground."""
+    return exceeds(complement(block[0]), options.threshold)
+
+
 def foreground_and_seeds(block: Probabilities, options: ObjectOptions) -> tuple[Mask, Mask]:
     """Return where (2 or 3, [Z,] Y, X) probabilities of background, interior (and border) are foreground, and seeds."""
-    foreground = exceeds(complement(block[0]), options.threshold)
+    foreground = foreground_of(block, options)
     return foreground, exceeds(block[1], options.seed_threshold) & foreground
 
 

@@ -148,6 +148,13 @@ def step(viewer, controller, qtbot):
 
 
 @pytest.fixture
+def segmenting(viewer, controller, qtbot):
+    made = Workbench(viewer)
+    qtbot.addWidget(made)
+    return made.steps["Segment"]
+
+
+@pytest.fixture
 def training(controller, client, reviewed, step, qtbot):
     """A training that stands still after its third step."""
     client.best_so_far, client.hold_at_step = True, 3

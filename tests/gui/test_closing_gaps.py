@@ -3,15 +3,6 @@
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_unet.gui.panels import Workbench
-
-
-@pytest.fixture
-def segmenting(viewer, controller, qtbot):
-    made = Workbench(viewer)
-    qtbot.addWidget(made)
-    return made.steps["Segment"]
-
 
 @pytest.fixture
 def describe(controller):

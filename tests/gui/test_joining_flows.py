@@ -5,15 +5,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_unet.gui.export_source import exported_layer, result_of
-from napari_unet.gui.panels import Workbench
 from napari_unet.gui.state import ModelChoice
-
-
-@pytest.fixture
-def segmenting(viewer, controller, qtbot):
-    made = Workbench(viewer)
-    qtbot.addWidget(made)
-    return made.steps["Segment"]
 
 
 @pytest.fixture

@@ -22,14 +22,6 @@ from napari_unet.weights.flows import with_flows
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def touching():
-    """Two squares of 9 pixels side by side, and one apart."""
-    labels = np.zeros((1, 32, 32), np.int32)
-    labels[0, 4:13, 4:13], labels[0, 4:13, 13:22], labels[0, 18:27, 10:19] = 3, 7, 2
-    return labels
-
-
 def logits_of(flows):
     """Logits (N, 5, Y, X) of flows (N, 2, Y, X)."""
     share = torch.from_numpy((1 + np.clip(flows, -0.999, 0.999)) / 2)

@@ -16,14 +16,6 @@ training = pytest.importorskip("benchmarks.heads.training")
 few_steps = pytest.importorskip("benchmarks.few_steps")
 
 
-@pytest.fixture
-def touching():
-    """Two squares of 9 pixels side by side, and one apart."""
-    labels = np.zeros((1, 32, 32), np.int32)
-    labels[0, 4:13, 4:13], labels[0, 4:13, 13:22], labels[0, 18:27, 10:19] = 3, 7, 2
-    return labels
-
-
 def test_distance_of_touching_squares_falls_to_the_edge_between_them(touching):
     distance = targets.distance_targets(touching)
     assert distance[0, 8, 4:22] == pytest.approx(np.tile([1, 2, 3, 4, 5, 4, 3, 2, 1], 2) / 5)

@@ -114,7 +114,7 @@ class TurnedEngine:
     flows: bool = False
 
     @classmethod
-    def of(  # what is turned, how, and how much of it at once
+    def of(
         cls,
         make: Callable[[Sequence[int]], Engine],
         size: Sequence[int],
